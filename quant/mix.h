@@ -1,0 +1,44 @@
+// Recipes: which number format each tensor of a model gets for a named quantisation.
+// SOURCE: the mixes found in published LFM2 GGUF files.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "quant/dtype.h"
+
+namespace runnel::quant {
+
+/// A named quantisation of a whole model, e.g. "q4_k_m".
+struct Recipe {
+  std::string_view name;
+  std::uint32_t gguf_file_type;  // general.file_type
+  DType base;                    // most matrices
+  DType output;                  // output head, and token embedding when it doubles as the head
+  DType more;                    // attn_v and ffn_down of the layers chosen by use_more()
+};
+
+/// Every recipe, in the order shown to users.
+std::span<const Recipe> recipes();
+
+/// The recipe with this name (case-insensitive), or null.
+const Recipe* find_recipe(std::string_view name);
+
+/// What mix needs to know of one tensor.
+struct TensorRole {
+  std::string_view name;       // GGUF name, e.g. "blk.3.ffn_down.weight"
+  int rank = 0;                // dimensions
+  std::int64_t row_elems = 0;  // contiguous dimension
+  int layer = -1;              // block index, -1 outside blocks
+  int n_layers = 0;
+  int attention_ordinal = -1;  // index among attention layers, -1 elsewhere
+  int n_attention_layers = 0;
+  bool embedding_is_output = false;  // token_embd doubles as the output head
+  DType source = DType::f32;         // type in the source file
+};
+
+/// The format `tensor` gets under `recipe`. Norms, biases, 1-D tensors, short-conv filters and MoE
+/// routers stay float (f32). Falls back to a 32-wide format where row_elems is no multiple of 256.
+DType tensor_type(const Recipe& recipe, const TensorRole& tensor);
+
+}  // namespace runnel::quant

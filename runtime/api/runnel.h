@@ -1,0 +1,304 @@
+/* Runnel C API: run quantised small language models on this machine.
+ *
+ * Two opaque handles: an engine (model weights and compiled plans; shared, thread-safe) and
+ * sessions (one conversation each; one thread at a time, except runnel_session_cancel). No function
+ * aborts, prints or throws; each returns a runnel_status and leaves a text for runnel_last_error().
+ *
+ * Structs start with `size`: fill them with their _init function, which sets it and the defaults.
+ * Fields are only ever appended. All text is UTF-8. All pointers a call returns stay valid until
+ * the stated call; strings marked "free" are released with runnel_free().
+ *
+ *   runnel_engine_options eo; runnel_engine_options_init(&eo); eo.model_path = "model.gguf";
+ *   runnel_engine* engine; if (runnel_engine_create(&eo, &engine) != RUNNEL_OK)
+ * puts(runnel_last_error());
+ */
+#ifndef RUNNEL_H
+#define RUNNEL_H
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define RUNNEL_API
+#else
+#define RUNNEL_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum runnel_status {
+  RUNNEL_OK = 0,
+  RUNNEL_ERROR_INVALID_ARGUMENT = 1,
+  RUNNEL_ERROR_NOT_FOUND = 2,
+  RUNNEL_ERROR_CORRUPT = 3,
+  RUNNEL_ERROR_UNSUPPORTED = 4,
+  RUNNEL_ERROR_OUT_OF_MEMORY = 5,
+  RUNNEL_ERROR_DEVICE = 6,
+  RUNNEL_ERROR_IO = 7,
+  RUNNEL_ERROR_CANCELLED = 8,
+  RUNNEL_ERROR_CONTEXT_FULL = 9,
+  RUNNEL_ERROR_INTERNAL = 10
+} runnel_status;
+
+typedef struct runnel_engine runnel_engine;
+typedef struct runnel_session runnel_session;
+
+/* "0.1.0" */
+RUNNEL_API const char* runnel_version(void);
+/* "ok", "corrupt", ... */
+RUNNEL_API const char* runnel_status_name(runnel_status status);
+/* Text of this thread's last failed call; "" when none. Valid until this thread's next call. */
+RUNNEL_API const char* runnel_last_error(void);
+/* Releases memory marked "free". NULL is allowed. */
+RUNNEL_API void runnel_free(void* memory);
+
+typedef enum runnel_log_level {
+  RUNNEL_LOG_ERROR = 0,
+  RUNNEL_LOG_WARN,
+  RUNNEL_LOG_INFO,
+  RUNNEL_LOG_DEBUG
+} runnel_log_level;
+typedef void (*runnel_log_callback)(void* user, runnel_log_level level, const char* message);
+/* fraction: 0..1. Return 0 to stop loading (RUNNEL_ERROR_CANCELLED). */
+typedef int (*runnel_progress_callback)(void* user, float fraction);
+
+/* ---- engine ---- */
+typedef struct runnel_engine_options {
+  size_t size;
+  const char* model_path; /* one of: a GGUF file; */
+  const void* model_data; /* a GGUF image the caller keeps alive; */
+  size_t model_bytes;
+  const char*
+      synthetic_shape; /* or random weights: "lfm2-350m", "lfm2-700m", "lfm2-1.2b", "lfm2-2.6b" */
+  const char* synthetic_type; /* with synthetic_shape: a recipe name such as "q4_0" */
+  const char* backend;        /* NULL or "auto", else a name from runnel_devices_json */
+  int32_t n_threads;          /* 0 = physical cores */
+  int32_t strict;             /* 1: an op that falls back to the reference backend is an error */
+  runnel_progress_callback on_progress;
+  void* progress_user;
+  runnel_log_callback on_log; /* may be called from any thread that runs the library */
+  void* log_user;
+  runnel_log_level log_level;
+} runnel_engine_options;
+RUNNEL_API void runnel_engine_options_init(runnel_engine_options* options);
+RUNNEL_API runnel_status runnel_engine_create(const runnel_engine_options* options,
+                                              runnel_engine** engine);
+/* All sessions must be destroyed first. NULL is allowed. */
+RUNNEL_API void runnel_engine_destroy(runnel_engine* engine);
+
+typedef struct runnel_model_info {
+  size_t size;
+  int32_t n_vocab, n_layers, n_attention_layers, d_model, context_length;
+  int32_t bos_token, eos_token; /* -1 when absent */
+  int32_t has_tokenizer, has_chat_template;
+  uint64_t n_parameters;
+  uint64_t weight_bytes;
+  uint64_t bytes_per_token; /* weight bytes touched to decode one token */
+  const char* architecture; /* these stay valid as long as the engine */
+  const char* name;
+  const char* file_type; /* recipe name, e.g. "q4_k_m" */
+  const char* backend;   /* description of the backend in use */
+  int32_t n_threads;
+  double load_seconds;
+} runnel_model_info;
+RUNNEL_API void runnel_model_info_init(runnel_model_info* info);
+RUNNEL_API runnel_status runnel_engine_info(const runnel_engine* engine, runnel_model_info* info);
+
+/* JSON array of compiled-in backends and whether they work here. free */
+RUNNEL_API runnel_status runnel_devices_json(char** json);
+typedef enum runnel_inspect_flags {
+  RUNNEL_INSPECT_METADATA = 0,
+  RUNNEL_INSPECT_TENSORS = 1
+} runnel_inspect_flags;
+/* JSON object describing a model file without loading it: metadata, totals, tensors when asked.
+ * free */
+RUNNEL_API runnel_status runnel_inspect_json(const char* path, uint32_t flags, char** json);
+
+/* ---- sessions ---- */
+typedef enum runnel_kv_type { RUNNEL_KV_F16 = 0, RUNNEL_KV_F32 = 1 } runnel_kv_type;
+typedef struct runnel_session_options {
+  size_t size;
+  int32_t context_size; /* tokens; 0 = min(model's, 8192); at most the model's context length x 1 */
+  runnel_kv_type kv_type;
+  int32_t prefill_chunk; /* tokens per prefill step, 1..512; 0 = 512 */
+} runnel_session_options;
+RUNNEL_API void runnel_session_options_init(runnel_session_options* options);
+RUNNEL_API runnel_status runnel_session_create(runnel_engine* engine,
+                                               const runnel_session_options* options,
+                                               runnel_session** session);
+RUNNEL_API void runnel_session_destroy(runnel_session* session);
+
+/* Peak bytes by class of loading this model and running one session, known before weights are
+ * loaded. */
+typedef struct runnel_memory_plan {
+  size_t size;
+  uint64_t mapped_bytes; /* file-backed, shared, evictable */
+  uint64_t weight_bytes; /* private copies of weights (packed layouts) */
+  uint64_t arena_bytes;  /* activations and scratch */
+  uint64_t kv_bytes;     /* KV cache at full context */
+  uint64_t state_bytes;  /* conv rings */
+  uint64_t other_bytes;  /* tokenizer, tables, bookkeeping: an upper estimate */
+  uint64_t device_bytes; /* of the above, on a device with memory of its own */
+} runnel_memory_plan;
+RUNNEL_API void runnel_memory_plan_init(runnel_memory_plan* plan);
+RUNNEL_API runnel_status runnel_plan_memory(const runnel_engine_options* engine_options,
+                                            const runnel_session_options* session_options,
+                                            runnel_memory_plan* plan);
+
+/* Tokens now in the session. */
+RUNNEL_API int32_t runnel_session_position(const runnel_session* session);
+RUNNEL_API int32_t runnel_session_context_size(const runnel_session* session);
+/* Copies up to `capacity` token ids; *n_ids gets the number in the session. */
+RUNNEL_API runnel_status runnel_session_tokens(const runnel_session* session,
+                                               int32_t* ids,
+                                               size_t capacity,
+                                               size_t* n_ids);
+/* Forgets everything from position n on; what comes next is exactly as if it had never been there.
+ */
+RUNNEL_API runnel_status runnel_session_truncate(runnel_session* session, int32_t n);
+/* Makes the session hold exactly `ids`, computing only what differs from what it holds; *n_reused
+ * gets the number of tokens kept. Logits of the last token are then available. */
+RUNNEL_API runnel_status runnel_session_set_tokens(runnel_session* session,
+                                                   const int32_t* ids,
+                                                   size_t n_ids,
+                                                   int32_t* n_reused);
+/* Appends tokens. Logits of the last one are then available. */
+RUNNEL_API runnel_status runnel_session_append(runnel_session* session,
+                                               const int32_t* ids,
+                                               size_t n_ids);
+/* Appends tokens and hands over the logits of every one of them, in order. logits: [n_rows,
+ * n_vocab] f32, valid during the call; return 0 from the callback to stop. */
+typedef int (*runnel_logits_callback)(void* user,
+                                      int32_t first_row,
+                                      int32_t n_rows,
+                                      const float* logits);
+RUNNEL_API runnel_status runnel_session_evaluate(runnel_session* session,
+                                                 const int32_t* ids,
+                                                 size_t n_ids,
+                                                 runnel_logits_callback on_logits,
+                                                 void* user);
+/* Logits of the last token: [n_vocab] f32, valid until the session's next call. */
+RUNNEL_API runnel_status runnel_session_logits(const runnel_session* session,
+                                               const float** logits,
+                                               size_t* n_vocab);
+/* Makes the running or next prefill or generation stop with RUNNEL_ERROR_CANCELLED. Any thread. */
+RUNNEL_API void runnel_session_cancel(runnel_session* session);
+
+/* ---- sampling ---- */
+typedef struct runnel_logit_bias {
+  int32_t token;
+  float bias;
+} runnel_logit_bias;
+typedef struct runnel_sampling_options {
+  size_t size;
+  float temperature; /* 0 = greedy */
+  int32_t top_k;     /* 0 = off */
+  float top_p;       /* 1 = off */
+  float min_p;       /* 0 = off */
+  float typical_p;   /* 1 = off */
+  float xtc_probability, xtc_threshold;
+  float dry_multiplier, dry_base;
+  int32_t dry_allowed_length, dry_last_n;
+  float repeat_penalty, presence_penalty, frequency_penalty;
+  int32_t penalty_last_n;
+  float mirostat_tau, mirostat_eta;
+  uint64_t seed; /* UINT64_MAX = a fresh one each time */
+  const runnel_logit_bias* logit_bias;
+  size_t n_logit_bias;
+} runnel_sampling_options;
+/* The library's defaults. */
+RUNNEL_API void runnel_sampling_options_init(runnel_sampling_options* options);
+/* The model's suggested values where its file has them, else the library's defaults. */
+RUNNEL_API runnel_status runnel_engine_suggested_sampling(const runnel_engine* engine,
+                                                          runnel_sampling_options* options);
+/* Used by sample and generate from now on; restarts the random stream. */
+RUNNEL_API runnel_status runnel_session_set_sampling(runnel_session* session,
+                                                     const runnel_sampling_options* options);
+/* Draws from the current logits and appends nothing. */
+RUNNEL_API runnel_status runnel_session_sample(runnel_session* session, int32_t* id);
+
+/* ---- generation ---- */
+/* piece: n_bytes of whole UTF-8 characters, also NUL-terminated. Return 0 to stop. */
+typedef int (*runnel_text_callback)(void* user, const char* piece, size_t n_bytes);
+typedef enum runnel_stop_reason {
+  RUNNEL_STOP_EOG = 0,
+  RUNNEL_STOP_LIMIT,
+  RUNNEL_STOP_STRING,
+  RUNNEL_STOP_CALLBACK,
+  RUNNEL_STOP_CANCELLED,
+  RUNNEL_STOP_CONTEXT_FULL
+} runnel_stop_reason;
+typedef struct runnel_generate_options {
+  size_t size;
+  int32_t max_tokens;       /* -1 = until the model ends or the context is full */
+  const char* const* stops; /* stop strings; dropped from the text */
+  size_t n_stops;
+  int32_t ignore_eog;   /* 1: goes on past end-of-generation tokens (benchmarks) */
+  int32_t show_special; /* 1: control tokens appear in the text */
+  runnel_text_callback on_text;
+  void* text_user;
+} runnel_generate_options;
+typedef struct runnel_generate_result {
+  size_t size;
+  int32_t n_prompt_tokens; /* tokens of the prompt */
+  int32_t n_reused_tokens; /* of these, found in the cache */
+  int32_t n_tokens;        /* generated, end token included */
+  runnel_stop_reason stop_reason;
+  double prompt_seconds, generate_seconds;
+} runnel_generate_result;
+RUNNEL_API void runnel_generate_options_init(runnel_generate_options* options);
+RUNNEL_API void runnel_generate_result_init(runnel_generate_result* result);
+/* Goes on from the session's tokens. REQUIRES logits (append or set_tokens before). Stopping for
+ * any reason, cancelling included, is RUNNEL_OK with stop_reason set. result may be NULL. */
+RUNNEL_API runnel_status runnel_session_generate(runnel_session* session,
+                                                 const runnel_generate_options* options,
+                                                 runnel_generate_result* result);
+typedef struct runnel_message {
+  size_t size;
+  const char* role; /* "system", "user", "assistant", "tool" */
+  const char* content;
+} runnel_message;
+/* Renders the conversation with the model's template, reuses what the session already holds of it,
+ * and generates the reply. tools_json: JSON array or NULL. */
+RUNNEL_API runnel_status runnel_session_chat(runnel_session* session,
+                                             const runnel_message* messages,
+                                             size_t n_messages,
+                                             const char* tools_json,
+                                             const runnel_generate_options* options,
+                                             runnel_generate_result* result);
+
+/* ---- text ---- */
+typedef enum runnel_token_flags {
+  RUNNEL_TOKENS_PLAIN = 0,
+  RUNNEL_TOKENS_BOS = 1, /* put BOS in front (never twice) */
+  RUNNEL_TOKENS_SPECIAL =
+      2, /* tokenize: recognise special tokens; detokenize: show control tokens */
+  RUNNEL_TOKENS_MODEL_BOS = 4 /* BOS when the model asks for it */
+} runnel_token_flags;
+/* Writes up to `capacity` ids and sets *n_ids to the number there are; call with capacity 0 to ask.
+ */
+RUNNEL_API runnel_status runnel_tokenize(const runnel_engine* engine,
+                                         const char* text,
+                                         size_t n_bytes,
+                                         uint32_t flags,
+                                         int32_t* ids,
+                                         size_t capacity,
+                                         size_t* n_ids);
+/* Text of ids, broken UTF-8 replaced. free */
+RUNNEL_API runnel_status runnel_detokenize(
+    const runnel_engine* engine, const int32_t* ids, size_t n_ids, uint32_t flags, char** text);
+/* The prompt the model's chat template makes of a conversation. free */
+RUNNEL_API runnel_status runnel_apply_template(const runnel_engine* engine,
+                                               const runnel_message* messages,
+                                               size_t n_messages,
+                                               const char* tools_json,
+                                               int32_t add_generation_prompt,
+                                               char** text);
+/* Source of the model's chat template. free. NOT_FOUND when it has none. */
+RUNNEL_API runnel_status runnel_engine_template(const runnel_engine* engine, char** text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,97 @@
+// The operators a Graph may hold, their attributes and the schema table (arity, shape inference,
+// decomposition, cost). One row per op; backends add kernels for rows, never ops.
+#pragma once
+#include <cstdint>
+#include <string_view>
+#include <variant>
+
+#include "runtime/base/status.h"
+
+namespace runnel {
+
+class Graph;
+struct Node;
+
+// T = tokens of the step, D = d_model, H/G = query/KV heads, dh = head_dim, V = vocabulary,
+// E = experts, k = experts per token. All activations f32 row-major unless said otherwise.
+enum class Op : std::uint8_t {
+  embed,       // (table [V,D], ids [T] i32) -> [T,D]
+  rms_norm,    // (x [T,n*d], weight [d]) -> [T,n*d]; each group of d values is normalised
+  matmul,      // (x [T,K], W [N,K], bias [N]?) -> [T,N] = x W^T (+ bias)
+  add,         // (a [T,D], b [T,D]) -> [T,D]
+  swiglu,      // (gate [T,F], up [T,F]) -> silu(gate) * up
+  rope,        // (x [T,n*dh], freq_factors [rotary_dim/2] f32?) -> rotated x
+  kv_append,   // (k [T,G*dh], v [T,G*dh], K state, V state) -> nothing; writes positions >= kv_keep
+  attention,   // (q [T,H*dh], K state, V state) -> [T,H*dh]; causal softmax attention with GQA
+  short_conv,  // (bcx [T,3D] chunks B|C|x, filter [D,L] f32, ring state, bias [D]?) -> [T,D]
+  moe_route,   // (router logits [T,E], selection bias [E]?) -> weights [T,k] f32, ids [T,k] i32
+  moe_matmul,  // (x [T,K] or [T*k,K], W [E,N,K], ids [T,k] i32) -> [T*k,N]
+  moe_sum,     // (y [T*k,D], weights [T,k]) -> [T,D] = sum over k of weights * y
+  last_row,    // (x [T,D]) -> [1,D], the row of the step's last token
+  argmax,      // (x [T,V]) -> [T] i32, the lowest index among equals
+  // Fused ops: each has a decomposition into the ops above.
+  add_rms_norm,   // (a [T,D], b [T,D], weight [D]) -> sum [T,D], normed [T,D]
+  matmul_swiglu,  // (x [T,K], Wgate [F,K], Wup [F,K]) -> [T,F]
+  rms_norm_rope,  // (x [T,n*dh], weight [dh], freq_factors?) -> normed then rotated
+  count
+};
+
+enum class RopeStyle : std::uint8_t {
+  half,         // pairs (i, i + rotary_dim/2): NEOX, Llama-HF, LFM2, Qwen
+  interleaved,  // pairs (2i, 2i+1): GPT-J, and GGUF files of llama whose q/k rows were permuted
+};
+enum class Gating : std::uint8_t { softmax, sigmoid };
+
+struct RmsNormAttr {
+  float eps = 1e-5f;
+};
+struct RopeAttr {
+  float theta = 1e6f;
+  int head_dim = 0;
+  int rotary_dim = 0;  // first dims of each head that rotate
+  RopeStyle style = RopeStyle::half;
+  float eps = 0.0f;  // rms_norm_rope only
+};
+struct AttentionAttr {
+  float scale = 1.0f;  // multiplies q.k
+  int n_heads = 0, n_kv_heads = 0, head_dim = 0;
+  int window = 0;  // 0 = all earlier tokens, else the last `window` of them
+};
+struct ShortConvAttr {
+  int kernel = 3;  // L, filter taps; ring columns hold p = B*x
+};
+struct MoeRouteAttr {
+  int n_used = 0;  // k
+  Gating gating = Gating::sigmoid;
+  bool normalise = true;  // divide the chosen weights by (their sum + norm_eps)
+  float norm_eps = 1e-6f;
+  float scale = 1.0f;
+};
+using Attr =
+    std::variant<std::monostate, RmsNormAttr, RopeAttr, AttentionAttr, ShortConvAttr, MoeRouteAttr>;
+
+/// What one execution of a node costs at its compiled shapes.
+struct OpCost {
+  double flops = 0;
+  double bytes = 0;  // read and written once each, weights included, KV at its full page
+};
+
+/// Facts about one op. Rows live in ops.cc in enum order.
+struct OpSchema {
+  Op op;
+  std::string_view name;
+  std::uint8_t min_in, max_in, n_out;
+  bool in_place;  // output 0 may share storage with input 0 (same shape, element by element)
+  bool fused;     // made by the fuse pass only
+  /// Checks input count, ranks, sizes and dtypes and sets the shapes and dtypes of the outputs.
+  Status (*infer)(Graph& graph, Node& node);
+  /// Appends the equivalent primitive nodes to `graph`, which write the same outputs. Null:
+  /// primitive.
+  void (*decompose)(Graph& graph, const Node& node);
+  OpCost (*cost)(const Graph& graph, const Node& node);
+};
+
+/// The schema row of `op`.
+const OpSchema& schema(Op op);
+
+}  // namespace runnel

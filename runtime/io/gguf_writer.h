@@ -1,0 +1,62 @@
+// GGUF v3 writer. Metadata and tensor infos first, then tensor data streamed in declaration order.
+// A file is written under a temporary name and renamed by finish(); a writer destroyed before
+// finish() leaves nothing behind. SOURCE: GGUF specification v3.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quant/dtype.h"
+#include "runtime/base/shape.h"
+#include "runtime/base/status.h"
+#include "runtime/io/gguf.h"
+
+namespace runnel {
+
+class GgufWriter {
+ public:
+  GgufWriter();
+  ~GgufWriter();
+  GgufWriter(GgufWriter&&) noexcept;
+  GgufWriter& operator=(GgufWriter&&) noexcept;
+
+  // Metadata, in the order it shall stand in the file. A repeated key replaces the earlier value.
+  void set_u32(std::string_view key, std::uint32_t value);
+  void set_i32(std::string_view key, std::int32_t value);
+  void set_u64(std::string_view key, std::uint64_t value);
+  void set_f32(std::string_view key, float value);
+  void set_bool(std::string_view key, bool value);
+  void set_string(std::string_view key, std::string_view value);
+  void set_i32s(std::string_view key, std::span<const std::int32_t> values);
+  void set_f32s(std::string_view key, std::span<const float> values);
+  void set_strings(std::string_view key, std::span<const std::string_view> values);
+  /// Copies an entry of another file verbatim.
+  void set_raw(const GgufKey& entry);
+
+  /// Declares the next tensor. ERRORS: invalid_argument (name, rank, row not a multiple of the
+  /// block).
+  Status add_tensor(std::string_view name, quant::DType dtype, const Shape& shape);
+
+  /// Starts writing to `path` (temporary name). After this, no more metadata or tensors.
+  Status begin_file(const std::string& path);
+  /// Starts writing to memory.
+  Status begin_memory();
+  /// Appends data of the current tensor; tensors are filled in declaration order.
+  /// ERRORS: io, invalid_argument (more bytes than declared).
+  Status write(std::span<const std::byte> data);
+  /// Checks that every tensor is complete, flushes, syncs and renames. ERRORS: io,
+  /// invalid_argument.
+  Status finish();
+  /// The finished image (begin_memory only).
+  std::vector<std::byte> take_memory();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace runnel
