@@ -1,0 +1,343 @@
+#include "runtime/graph/infer.h"
+
+#include <cmath>
+#include <string>
+
+#include "runtime/base/checked.h"
+
+namespace runnel::infer {
+namespace {
+
+// A value's f32 bytes stay far below what a signed 64-bit offset can hold.
+constexpr std::uint64_t kMaxElems = std::uint64_t{1} << 48;
+
+std::string operands(const Graph& graph, const Node& node) {
+  std::string text;
+  for (ValueId id : node.in) {
+    const Value& value = graph.value(id);
+    text += (text.empty() ? "" : ", ") + value.name + " " + value.shape.to_string() + " " +
+            std::string(quant::info(value.dtype).name);
+  }
+  return text;
+}
+
+Status fail(const Graph& graph, const Node& node, const std::string& reason) {
+  return {Code::invalid_argument, node.name + ": " + std::string(schema(node.op).name) + "(" +
+                                      operands(graph, node) + "): " + reason};
+}
+
+/// The inputs of one node, with the checks that ops share. The first failed check is kept.
+class Checker {
+ public:
+  Checker(Graph& graph, Node& node) : graph_(graph), node_(node) {
+    for (ValueId id : node.in) {
+      const Shape& shape = graph.value(id).shape;
+      std::uint64_t elems = 1;
+      bool fits = true;
+      for (int i = 0; i < shape.rank; ++i)
+        fits = fits && shape[i] > 0 &&
+               checked_mul(elems, static_cast<std::uint64_t>(shape[i]), &elems);
+      require(fits && elems <= kMaxElems, "a dimension is zero, negative or too large");
+    }
+  }
+
+  const Value& in(std::size_t i) const { return graph_.value(node_.in[i]); }
+  std::int64_t dim(std::size_t i, int axis) const { return in(i).shape[axis]; }
+  bool has(std::size_t i) const { return i < node_.in.size(); }
+  bool ok() const { return status_.ok(); }
+  Status status() const { return status_; }
+
+  void require(bool condition, const std::string& reason) {
+    if (!condition && status_.ok()) status_ = fail(graph_, node_, reason);
+  }
+  /// Activation matrix [rows, cols] f32.
+  void activation(std::size_t i) {
+    require(in(i).shape.rank == 2, input(i) + " is no matrix");
+    require(in(i).dtype == DType::f32, input(i) + " is not f32");
+    require(in(i).role != Role::state, input(i) + " is a state");
+  }
+  /// Weight of any number format whose rows are whole blocks.
+  void weight(std::size_t i, int rank) {
+    require(in(i).shape.rank == rank,
+            input(i) + " has not " + std::to_string(rank) + " dimension(s)");
+    require(in(i).dtype != DType::i32, input(i) + " has no weight format");
+    require(in(i).shape.cols() % quant::info(in(i).dtype).block_elems == 0,
+            "rows of " + input(i) + " are not whole blocks");
+    require(in(i).role != Role::state, input(i) + " is a state");
+  }
+  void vector_weight(std::size_t i, std::int64_t elems) {
+    weight(i, 1);
+    require(dim(i, 0) == elems, input(i) + " has not " + std::to_string(elems) + " values");
+  }
+  void ids(std::size_t i, int rank) {
+    require(in(i).shape.rank == rank && in(i).dtype == DType::i32,
+            input(i) + " is no i32 array of " + std::to_string(rank) + " dimension(s)");
+  }
+  void state(std::size_t i, StateKind kind) {
+    require(in(i).role == Role::state && in(i).state == kind, input(i) + " is not its state");
+  }
+  /// One row per token of the step: row t belongs to position pos + t.
+  void row_per_token(std::size_t i) {
+    require(in(i).per_token && dim(i, 0) == graph_.max_tokens(),
+            input(i) + " has not one row per token");
+  }
+  void same_shape(std::size_t i, std::size_t j) {
+    require(in(i).shape == in(j).shape, input(i) + " and " + input(j) + " differ in shape");
+    same_tokens(i, j);
+  }
+  void same_tokens(std::size_t i, std::size_t j) {
+    require(in(i).per_token == in(j).per_token || graph_.max_tokens() == 1,
+            input(i) + " and " + input(j) + " differ in what their rows are");
+  }
+  template <class T>
+  T attr() {
+    const T* held = std::get_if<T>(&node_.attr);
+    require(held != nullptr, "has the attributes of another op");
+    return held ? *held : T{};
+  }
+  /// Output number i: sets a fresh value, compares one that already has a shape. Its rows are per
+  /// token when those of input `rows_like` are.
+  void out(std::size_t i, const Shape& shape, DType dtype, std::size_t rows_like) {
+    std::uint64_t elems = 1;
+    for (int axis = 0; axis < shape.rank; ++axis)
+      require(
+          checked_mul(elems, static_cast<std::uint64_t>(shape[axis]), &elems) && elems <= kMaxElems,
+          "the result is too large");
+    if (!ok()) return;
+    set_out(i, shape, dtype, in(rows_like).per_token);
+  }
+  void set_out(std::size_t i, const Shape& shape, DType dtype, bool per_token) {
+    Value& value = graph_.value(node_.out[i]);
+    const bool fresh = value.shape.rank == 0;
+    require(fresh || (value.shape == shape && value.dtype == dtype),
+            "output " + std::to_string(i) + " is " + value.shape.to_string() + ", must be " +
+                shape.to_string());
+    require(value.role == Role::temp || value.role == Role::output,
+            "output " + std::to_string(i) + " cannot be written");
+    if (!ok()) return;
+    value.shape = shape;
+    value.dtype = dtype;
+    value.per_token = per_token;
+  }
+
+ private:
+  static std::string input(std::size_t i) { return "input " + std::to_string(i); }
+  Graph& graph_;
+  Node& node_;
+  Status status_;
+};
+
+void check_rope(Checker& c, const RopeAttr& a, std::size_t factors) {
+  c.activation(0);
+  c.row_per_token(0);
+  c.require(a.head_dim > 0 && c.in(0).shape.cols() % a.head_dim == 0,
+            "columns are not whole heads of " + std::to_string(a.head_dim));
+  c.require(a.rotary_dim > 0 && a.rotary_dim % 2 == 0 && a.rotary_dim <= a.head_dim,
+            "rotary_dim " + std::to_string(a.rotary_dim) + " is not an even part of the head");
+  c.require(std::isfinite(a.theta) && a.theta > 0.0f, "theta is not positive");
+  if (c.has(factors)) c.vector_weight(factors, a.rotary_dim / 2);
+}
+
+/// K and V pages of the same geometry.
+void check_kv_states(Checker& c, std::size_t k, std::size_t v) {
+  c.state(k, StateKind::kv_k);
+  c.state(v, StateKind::kv_v);
+  c.require(c.in(k).shape.rank == 3 && c.dim(k, 1) == kPageTokens,
+            "a page is not [kv_heads, " + std::to_string(kPageTokens) + ", head_dim]");
+  c.require(c.in(k).shape == c.in(v).shape && c.in(k).dtype == c.in(v).dtype,
+            "K and V pages differ");
+  c.require(c.in(k).dtype == DType::f16 || c.in(k).dtype == DType::f32,
+            "pages are neither f16 nor f32");
+}
+
+}  // namespace
+
+Status embed(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.weight(0, 2);
+  c.ids(1, 1);
+  c.out(0, {c.dim(1, 0), c.dim(0, 1)}, DType::f32, 1);
+  return c.status();
+}
+
+Status rms_norm(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.attr<RmsNormAttr>();
+  c.activation(0);
+  c.weight(1, 1);
+  c.require(c.ok() && c.dim(0, 1) % c.dim(1, 0) == 0, "columns are not whole groups of the weight");
+  c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status matmul(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.activation(0);
+  c.weight(1, 2);
+  c.require(c.dim(0, 1) == c.dim(1, 1), "x and W differ in K");
+  if (c.has(2)) c.vector_weight(2, c.dim(1, 0));
+  c.out(0, {c.dim(0, 0), c.dim(1, 0)}, DType::f32, 0);
+  return c.status();
+}
+
+Status add(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.activation(0);
+  c.activation(1);
+  c.same_shape(0, 1);
+  c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status swiglu(Graph& graph, Node& node) {
+  return add(graph, node);
+}
+
+Status rope(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  check_rope(c, c.attr<RopeAttr>(), 1);
+  c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status kv_append(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.activation(0);
+  c.activation(1);
+  c.row_per_token(0);
+  c.same_shape(0, 1);
+  check_kv_states(c, 2, 3);
+  c.require(c.ok() && c.dim(0, 1) == c.dim(2, 0) * c.dim(2, 2),
+            "columns are not kv_heads * head_dim of the page");
+  return c.status();
+}
+
+Status attention(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  const auto a = c.attr<AttentionAttr>();
+  c.activation(0);
+  c.row_per_token(0);
+  check_kv_states(c, 1, 2);
+  c.require(a.n_heads > 0 && a.n_kv_heads > 0 && a.head_dim > 0 && a.n_heads % a.n_kv_heads == 0,
+            "heads are no multiple of kv_heads");
+  c.require(c.dim(0, 1) == std::int64_t{a.n_heads} * a.head_dim,
+            "columns are not heads * head_dim");
+  c.require(c.dim(1, 0) == a.n_kv_heads && c.dim(1, 2) == a.head_dim,
+            "the page has other kv_heads or head_dim");
+  c.require(std::isfinite(a.scale) && a.window >= 0, "scale or window is out of range");
+  c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status short_conv(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  const auto a = c.attr<ShortConvAttr>();
+  c.activation(0);
+  c.row_per_token(0);
+  c.weight(1, 2);
+  const std::int64_t d_model = c.dim(1, 0);
+  c.require(c.dim(0, 1) % 3 == 0 && c.dim(0, 1) / 3 == d_model,
+            "columns are not 3 times the filter's rows");
+  c.require(a.kernel > 0 && c.dim(1, 1) == a.kernel,
+            "the filter has not " + std::to_string(a.kernel) + " taps");
+  c.state(2, StateKind::conv);
+  c.require(c.in(2).shape.rank == 2 && c.in(2).dtype == DType::f32 && c.dim(2, 1) == d_model &&
+                c.dim(2, 0) >= a.kernel - 1,
+            "the ring is not [taps - 1 or more, channels] f32");
+  if (c.has(3)) c.vector_weight(3, d_model);
+  c.out(0, {c.dim(0, 0), d_model}, DType::f32, 0);
+  return c.status();
+}
+
+Status moe_route(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  const auto a = c.attr<MoeRouteAttr>();
+  c.activation(0);
+  c.require(a.n_used > 0 && a.n_used <= c.dim(0, 1),
+            "cannot use " + std::to_string(a.n_used) + " of the experts");
+  if (c.has(1)) c.vector_weight(1, c.dim(0, 1));
+  const Shape chosen{c.dim(0, 0), a.n_used};
+  c.out(0, chosen, DType::f32, 0);
+  c.out(1, chosen, DType::i32, 0);
+  return c.status();
+}
+
+Status moe_matmul(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.activation(0);
+  c.weight(1, 3);
+  c.ids(2, 2);
+  c.same_tokens(0, 2);
+  c.require(c.dim(0, 1) == c.dim(1, 2), "x and W differ in K");
+  std::uint64_t rows = 0;
+  c.require(checked_mul(static_cast<std::uint64_t>(c.dim(2, 0)),
+                        static_cast<std::uint64_t>(c.dim(2, 1)), &rows) &&
+                rows <= kMaxElems,
+            "too many rows");
+  const auto out_rows = static_cast<std::int64_t>(rows);
+  c.require(c.dim(0, 0) == c.dim(2, 0) || c.dim(0, 0) == out_rows,
+            "x has neither one row per token nor one per chosen expert");
+  c.out(0, {out_rows, c.dim(1, 1)}, DType::f32, 0);
+  return c.status();
+}
+
+Status moe_sum(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.activation(0);
+  c.activation(1);
+  c.same_tokens(0, 1);
+  c.require(c.ok() && c.dim(0, 0) % c.dim(1, 0) == 0 && c.dim(0, 0) / c.dim(1, 0) == c.dim(1, 1),
+            "y has not one row per weight");
+  c.out(0, {c.dim(1, 0), c.dim(0, 1)}, DType::f32, 1);
+  return c.status();
+}
+
+Status last_row(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.activation(0);
+  if (c.ok()) c.set_out(0, {1, c.dim(0, 1)}, DType::f32, false);
+  return c.status();
+}
+
+Status argmax(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.activation(0);
+  c.require(c.dim(0, 1) <= INT32_MAX, "too many columns for i32 indices");
+  c.out(0, {c.dim(0, 0)}, DType::i32, 0);
+  return c.status();
+}
+
+Status add_rms_norm(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.attr<RmsNormAttr>();
+  c.activation(0);
+  c.activation(1);
+  c.same_shape(0, 1);
+  c.weight(2, 1);
+  c.require(c.ok() && c.dim(0, 1) % c.dim(2, 0) == 0, "columns are not whole groups of the weight");
+  c.out(0, c.in(0).shape, DType::f32, 0);
+  c.out(1, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status matmul_swiglu(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  c.activation(0);
+  c.weight(1, 2);
+  c.weight(2, 2);
+  c.require(c.in(1).shape == c.in(2).shape, "gate and up differ in shape");
+  c.require(c.dim(0, 1) == c.dim(1, 1), "x and W differ in K");
+  c.out(0, {c.dim(0, 0), c.dim(1, 0)}, DType::f32, 0);
+  return c.status();
+}
+
+Status rms_norm_rope(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  const auto a = c.attr<RopeAttr>();
+  check_rope(c, a, 2);
+  c.vector_weight(1, a.head_dim);
+  c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+}  // namespace runnel::infer
