@@ -1,0 +1,32 @@
+# Settings of every target: language, visibility, build type, compiler cache, sanitizers, portable.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 99)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+find_program(RUNNEL_CCACHE ccache)
+mark_as_advanced(RUNNEL_CCACHE)
+foreach(language C CXX)
+  if(RUNNEL_CCACHE AND NOT DEFINED CMAKE_${language}_COMPILER_LAUNCHER)
+    set(CMAKE_${language}_COMPILER_LAUNCHER ${RUNNEL_CCACHE})
+  endif()
+endforeach()
+
+if(RUNNEL_SANITIZE)
+  add_compile_options(-fsanitize=${RUNNEL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${RUNNEL_SANITIZE})
+endif()
+
+# Portable: static C++ runtime, static third-party libraries. Only glibc is left to the machine.
+if(RUNNEL_PORTABLE)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+  add_link_options(-static-libstdc++ -static-libgcc)
+endif()
