@@ -61,7 +61,7 @@ std::string attr_text(const MoeRouteAttr& a) {
 std::string operand_text(const Graph& graph, ValueId id) {
   const Value& value = graph.value(id);
   const bool numbered = value.role == Role::temp || value.role == Role::output;
-  return numbered || value.name.empty() ? "%" + std::to_string(id) : value.name;
+  return numbered || value.name.empty() ? std::string("%").append(std::to_string(id)) : value.name;
 }
 
 }  // namespace
@@ -162,14 +162,20 @@ std::string Graph::dump() const {
   for (const Node& node : nodes_) {
     for (std::size_t i = 0; i < node.out.size(); ++i) {
       const Value& result = value(node.out[i]);
-      text += (i ? ", " : "") + operand_text(*this, node.out[i]) + " " + result.shape.to_string() +
-              " " + std::string(quant::info(result.dtype).name);
+      if (i > 0) text += ", ";
+      text += operand_text(*this, node.out[i]) + " " + result.shape.to_string() + " ";
+      text += quant::info(result.dtype).name;
     }
-    text += (node.out.empty() ? "" : " = ") + std::string(schema(node.op).name) + "(";
-    for (std::size_t i = 0; i < node.in.size(); ++i)
-      text += (i ? ", " : "") + operand_text(*this, node.in[i]);
-    text += ")" + std::visit([](const auto& a) { return attr_text(a); }, node.attr);
-    text += node.name.empty() ? "\n" : "  # " + node.name + "\n";
+    if (!node.out.empty()) text += " = ";
+    text += schema(node.op).name;
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      text += i == 0 ? "(" : ", ";
+      text += operand_text(*this, node.in[i]);
+    }
+    text += ")";
+    text += std::visit([](const auto& a) { return attr_text(a); }, node.attr);
+    if (!node.name.empty()) text += "  # " + node.name;
+    text += "\n";
   }
   return text;
 }
