@@ -15,13 +15,21 @@ struct Recipe {
   std::uint32_t gguf_file_type;  // general.file_type
   DType base;                    // most matrices
   DType output;                  // output head, and token embedding when it doubles as the head
-  DType more;                    // attn_v and ffn_down of the layers chosen by use_more()
+  DType more_attention_v;        // attn_v of the attention layers that use_more() chooses
+  DType more_ffn_down;           // ffn_down, experts too, of the layers that use_more() chooses
 };
 
 /// Every recipe, in the order shown to users.
 std::span<const Recipe> recipes();
 
-/// The recipe with this name (case-insensitive), or null.
+/// True for the first and the last eighth of n layers and every third one between: the layers whose
+/// attn_v and ffn_down get more bits. `index` counts all layers for ffn_down and the attention
+/// layers for attn_v.
+constexpr bool use_more(int index, int n) {
+  return index < n / 8 || index >= 7 * n / 8 || (index - n / 8) % 3 == 2;
+}
+
+/// The recipe with this name (case-insensitive), or null. "q3_k", "q4_k" and "q5_k" mean their _m.
 const Recipe* find_recipe(std::string_view name);
 
 /// What mix needs to know of one tensor.
@@ -38,7 +46,8 @@ struct TensorRole {
 };
 
 /// The format `tensor` gets under `recipe`. Norms, biases, 1-D tensors, short-conv filters and MoE
-/// routers stay float (f32). Falls back to a 32-wide format where row_elems is no multiple of 256.
+/// routers stay float (f32); i32 stays i32. Where row_elems is no multiple of the block, a 32-wide
+/// format takes over, and f16 where it is no multiple of 32.
 DType tensor_type(const Recipe& recipe, const TensorRole& tensor);
 
 }  // namespace runnel::quant

@@ -1,0 +1,46 @@
+// q4_0: 32 values as 4-bit codes under one f16 scale.
+//   value n = (nibble - 8) * d; values 0..15 in the low nibbles, 16..31 in the high ones.
+// SOURCE: gguf-py/gguf/quants.py (class Q4_0) and ggml-common.h of ggml-org/llama.cpp.
+#include "quant/block_io.h"
+#include "quant/dtype.h"
+#include "quant/half.h"
+#include "quant/search.h"
+
+namespace runnel::quant {
+namespace {
+
+struct Block {
+  std::uint16_t d;  // f16
+  std::uint8_t qs[16];
+};
+static_assert(sizeof(Block) == info(DType::q4_0).block_bytes);
+
+constexpr Levels kLevels{-8, 7};
+constexpr Candidates kCandidates{0.62f, 0.03f, 20};
+
+}  // namespace
+
+void decode_q4_0(const std::byte* src, float* dst, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += 32, src += sizeof(Block)) {
+    const auto block = load_block<Block>(src);
+    const float d = f16_to_f32(block.d);
+    std::uint8_t codes[32];
+    unpack_nibbles(block.qs, 16, codes);
+    for (int j = 0; j < 32; ++j) dst[i + j] = static_cast<float>(codes[j] - 8) * d;
+  }
+}
+
+void encode_q4_0(const float* src, const float* importance, std::byte* dst, std::int64_t n) {
+  Samples samples;
+  for (std::int64_t i = 0; i < n; i += 32, dst += sizeof(Block)) {
+    load_samples(src + i, importance ? importance + i : nullptr, 32, samples);
+    Block block;
+    block.d = scale_bits(search_scale(samples.x, samples.w, 32, kLevels, kCandidates));
+    std::uint8_t codes[32];
+    choose_codes(samples.x, 32, f16_to_f32(block.d), kLevels, codes);
+    pack_nibbles(codes, 16, block.qs);
+    store_block(block, dst);
+  }
+}
+
+}  // namespace runnel::quant
