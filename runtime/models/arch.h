@@ -40,7 +40,7 @@ struct ModelConfig {
 };
 
 /// Which rows of the step get logits.
-enum class LogitsMode : std::uint8_t { none, last, all };
+enum class LogitsMode : std::uint8_t { last, all };
 
 struct BuildOptions {
   std::int64_t max_tokens = 1;
@@ -68,9 +68,8 @@ struct Model {
   static Result<Model> load(GgufFile file);
 };
 
-/// Builds the decoder: input "ids" [max_tokens] i32, output "logits" [rows, n_vocab] f32 (absent
-/// with LogitsMode::none), states in layer order (K and V, or conv ring). ERRORS: not_found or
-/// corrupt, naming the tensor.
+/// Builds the decoder: input "ids" [max_tokens] i32, output "logits" [rows, n_vocab] f32,
+/// states in layer order (K and V, or conv ring). ERRORS: not_found or corrupt, naming the tensor.
 Result<Graph> build_graph(const Model& model, const BuildOptions& options);
 
 }  // namespace runnel

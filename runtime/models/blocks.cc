@@ -155,7 +155,7 @@ ValueId BlockBuilder::experts(std::size_t layer, ValueId u) {
 }
 
 void BlockBuilder::head(ValueId h) {
-  if (options_.logits == LogitsMode::none || !status_.ok()) return;
+  if (!status_.ok()) return;
   if (options_.logits == LogitsMode::last) h = node(Op::last_row, {h}, {}, "last_row");
   h = norm(h, config_.final_norm, config_.d_model);
   const bool untied = model_.file.tensor("output.weight") != nullptr;

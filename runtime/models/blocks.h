@@ -28,7 +28,7 @@ class BlockBuilder {
   ValueId short_conv(std::size_t layer, ValueId u);
   ValueId gated_mlp(std::size_t layer, ValueId u);
   ValueId experts(std::size_t layer, ValueId u);
-  /// Final norm and head; marks "logits" as output. Nothing with LogitsMode::none.
+  /// Final norm and head; marks "logits" as output.
   void head(ValueId h);
 
  private:

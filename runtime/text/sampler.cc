@@ -93,6 +93,7 @@ struct Sampler::Impl {
   explicit Impl(SamplingParams given) : params(std::move(given)), random(params.seed) {}
 
   void reset();
+  void forget();
   void accept(TokenId id);
   bool changes_logits() const;
   void apply_penalties();
@@ -113,6 +114,10 @@ struct Sampler::Impl {
 void Sampler::Impl::reset() {
   random = Random(params.seed);
   mu = 2.0 * static_cast<double>(params.mirostat_tau);
+  forget();
+}
+
+void Sampler::Impl::forget() {
   history.clear();
   counts.clear();
 }
@@ -207,6 +212,10 @@ Sampler& Sampler::operator=(Sampler&&) noexcept = default;
 
 void Sampler::reset() {
   impl_->reset();
+}
+
+void Sampler::forget() {
+  impl_->forget();
 }
 
 void Sampler::accept(TokenId id) {

@@ -58,6 +58,8 @@ class Sampler {
   Sampler& operator=(Sampler&&) noexcept;
   /// Forgets history and restarts the random stream and mirostat from the seed.
   void reset();
+  /// Forgets history only; the random stream and mirostat go on.
+  void forget();
   /// Adds a token to the history the penalties see (prompt tokens too). REQUIRES: id >= 0.
   void accept(TokenId id);
   /// logits: [n_vocab] f32, unchanged. NaN logits never win; when no logit is finite, the lowest

@@ -1,0 +1,111 @@
+// Engine: one loaded model, its backends, weights and compiled plans. Shared by sessions,
+// thread-safe: steps of different sessions run one after the other.
+#pragma once
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/backend/registry.h"
+#include "runtime/cache/cache.h"
+#include "runtime/compile/plan.h"
+#include "runtime/models/arch.h"
+#include "runtime/text/chat_template.h"
+#include "runtime/text/sampler.h"
+#include "runtime/text/tokenizer.h"
+
+namespace runnel {
+
+/// Sizes of step a Plan is compiled for; a step uses the smallest class that holds it.
+enum class ShapeClass : std::uint8_t { decode, verify, score, prefill, count };
+struct ShapeClassInfo {
+  std::int64_t max_tokens;
+  LogitsMode logits;
+};
+inline constexpr std::array<ShapeClassInfo, static_cast<std::size_t>(ShapeClass::count)>
+    kShapeClasses{{
+        {1, LogitsMode::last},
+        {8, LogitsMode::last},
+        {64, LogitsMode::all},  // logits of every row: small, because a row is n_vocab floats
+        {512, LogitsMode::last},
+    }};
+
+/// Columns of conv state kept beyond the L-1 needed: rolling back this far costs nothing.
+inline constexpr std::int64_t kRollbackColumns = 8;
+
+struct EngineOptions {
+  std::string backend = "auto";  // or a registry name
+  int n_threads = 0;             // 0 = default
+  Fallback fallback = Fallback::warn;
+  /// Called with 0..1 while weights are placed; false stops loading.
+  std::function<bool(float)> on_progress;
+  Log log;
+};
+
+/// Peak bytes by class, known before anything is allocated.
+struct MemoryPlan {
+  std::size_t mapped = 0, weights = 0, arena = 0, kv = 0, state = 0, other = 0;
+};
+
+class Engine {
+ public:
+  /// ERRORS: as GgufFile, Model and Backend; cancelled when on_progress says so.
+  static Result<std::unique_ptr<Engine>> create(GgufFile file, EngineOptions options);
+  /// What create() and one session with `capacity` tokens will take, without doing it.
+  static Result<MemoryPlan> plan_memory(GgufFile file,
+                                        const EngineOptions& options,
+                                        std::int64_t capacity,
+                                        DType kv_dtype);
+
+  const Model& model() const { return model_; }
+  const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
+  /// Source of the chat template; empty when the model has none.
+  std::string_view template_source() const { return template_source_; }
+  /// The model's suggested sampling, library defaults where it says nothing.
+  const SamplingParams& suggested_sampling() const { return suggested_; }
+  std::string backend_description() const { return backends_.front()->description(); }
+  int n_threads() const { return n_threads_; }
+
+  Result<std::unique_ptr<Cache>> new_cache(std::int64_t capacity, DType kv_dtype);
+  /// Runs one step of the class and copies the logits rows: [1 or n_tokens, n_vocab].
+  Status run(ShapeClass shape,
+             DType kv_dtype,
+             const StepParams& params,
+             const StateTable& states,
+             std::span<const TokenId> ids,
+             std::span<float> logits);
+  /// Renders messages (JSON array) with the chat template. ERRORS: not_found without a template.
+  Result<std::string> render_chat(const nlohmann::ordered_json& messages,
+                                  const nlohmann::ordered_json& tools,
+                                  bool add_generation_prompt) const;
+
+ private:
+  Engine(Model model, EngineOptions options);
+  static Result<std::vector<std::unique_ptr<Backend>>> create_backends(
+      const EngineOptions& options);
+  Status load();
+  Status load_text();
+  Result<Plan*> plan(ShapeClass shape, DType kv_dtype);
+  Result<PlanLayout> layout(ShapeClass shape, DType kv_dtype) const;
+
+  Model model_;
+  EngineOptions options_;
+  std::optional<Tokenizer> tokenizer_;
+  std::string template_source_;
+  std::optional<ChatTemplate> template_;
+  Status template_status_;
+  SamplingParams suggested_;
+  int n_threads_ = 0;
+  std::vector<std::unique_ptr<Backend>> backends_;
+  std::vector<Backend*> backend_list_;
+  std::unique_ptr<WeightStore> weights_;
+  std::mutex mutex_;  // guards weights_, plans_ and every step
+  std::map<std::pair<ShapeClass, DType>, std::unique_ptr<Plan>> plans_;
+};
+
+}  // namespace runnel

@@ -1,0 +1,100 @@
+// Session: one conversation. Owns the cache, sampler and logits; borrows the Engine. One thread at
+// a time, except cancel().
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/session/engine.h"
+
+namespace runnel {
+
+struct SessionOptions {
+  std::int64_t context_size = 0;   // tokens; 0 = min(model's, 8192)
+  DType kv_dtype = DType::f16;     // f16 or f32
+  std::int64_t prefill_chunk = 0;  // tokens per prefill step; 0 = 512
+};
+
+enum class StopReason : std::uint8_t { eog, limit, stop_string, callback, cancelled, context_full };
+
+struct GenerateOptions {
+  std::int64_t max_tokens = -1;  // -1 = no limit but the context
+  std::vector<std::string> stops;
+  bool ignore_eog = false;
+  bool show_special = false;
+  /// Whole UTF-8 characters; false stops. May be empty.
+  std::function<bool(const std::string&)> on_text;
+};
+
+struct GenerateResult {
+  std::int64_t n_prompt = 0, n_reused = 0, n_tokens = 0;
+  StopReason stop = StopReason::limit;
+  double prompt_seconds = 0, generate_seconds = 0;
+};
+
+class Session {
+ public:
+  /// ERRORS: invalid_argument (context or chunk size), out_of_memory.
+  static Result<std::unique_ptr<Session>> create(Engine& engine, const SessionOptions& options);
+
+  Engine& engine() const { return engine_; }
+  std::span<const TokenId> tokens() const { return cache_->tokens(); }
+  std::int64_t context_size() const { return cache_->capacity(); }
+
+  /// Forgets positions >= n; later results are as if they had never been. ERRORS: invalid_argument.
+  Status truncate(std::int64_t n);
+  /// Appends and computes; logits() are then those of the last token. On cancelled the tokens
+  /// computed so far stay. ERRORS: invalid_argument (empty, id out of range), context_full,
+  /// cancelled.
+  Status append(std::span<const TokenId> ids);
+  /// Makes the session hold exactly `ids`, keeping the common prefix; returns how many were kept.
+  Result<std::int64_t> set_tokens(std::span<const TokenId> ids);
+  /// Appends, handing over every row of logits: on_rows(first_row, n_rows, logits [n_rows,
+  /// n_vocab]); false stops with cancelled.
+  using OnRows = std::function<bool(std::int64_t, std::int64_t, std::span<const float>)>;
+  Status evaluate(std::span<const TokenId> ids, const OnRows& on_rows);
+  /// [n_vocab], or empty when there are none.
+  std::span<const float> logits() const;
+
+  /// REQUIRES: validate(params).ok().
+  void set_sampling(SamplingParams params);
+  /// ERRORS: invalid_argument without logits.
+  Result<TokenId> sample();
+
+  /// Goes on from the current logits. Every reason to stop is a result, not an error.
+  Result<GenerateResult> generate(const GenerateOptions& options);
+  /// Renders, reuses, computes and generates one reply.
+  Result<GenerateResult> chat(const nlohmann::ordered_json& messages,
+                              const nlohmann::ordered_json& tools,
+                              const GenerateOptions& options);
+  /// Stops the running or else the next append, evaluate or generate. Any thread.
+  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+
+ private:
+  Session(Engine& engine, const SessionOptions& options) : engine_(engine), options_(options) {}
+  Status check_ids(std::span<const TokenId> ids) const;
+  Status advance(std::span<const TokenId> ids, const OnRows* on_rows);
+  Status step(std::span<const TokenId> ids,
+              std::int64_t kv_keep,
+              const OnRows* on_rows,
+              std::int64_t first_new);
+  bool take_cancel() { return cancelled_.exchange(false, std::memory_order_relaxed); }
+  void refresh_history();
+
+  Engine& engine_;
+  SessionOptions options_;
+  std::unique_ptr<Cache> cache_;
+  std::unique_ptr<Sampler> sampler_;
+  bool history_stale_ = true;  // the sampler's history must be rebuilt from tokens()
+  std::vector<float> logits_;  // [n_vocab]
+  bool have_logits_ = false;
+  std::vector<float> rows_;       // evaluate only
+  std::vector<TokenId> pending_;  // ids of the running advance(), replay included
+  std::atomic<bool> cancelled_{false};
+};
+
+}  // namespace runnel
