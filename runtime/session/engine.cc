@@ -120,6 +120,7 @@ Result<MemoryPlan> Engine::plan_memory(GgufFile file,
   Engine engine(std::move(model), options);
   RUNNEL_ASSIGN(engine.backends_, create_backends(options));
   for (const auto& backend : engine.backends_) engine.backend_list_.push_back(backend.get());
+  if (capacity == 0) capacity = engine.default_context();
   MemoryPlan plan;
   plan.mapped = static_cast<std::size_t>(engine.model_.file.file_bytes());
   plan.other = other_bytes(engine.model_);
@@ -141,6 +142,11 @@ Result<MemoryPlan> Engine::plan_memory(GgufFile file,
       }
   }
   return plan;
+}
+
+std::int64_t Engine::default_context() const {
+  constexpr std::int64_t kDefaultContext = 8192;
+  return std::min(model_.config.context_length, kDefaultContext);
 }
 
 Result<Plan*> Engine::plan(ShapeClass shape, DType kv_dtype) {

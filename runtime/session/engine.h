@@ -56,7 +56,7 @@ class Engine {
  public:
   /// ERRORS: as GgufFile, Model and Backend; cancelled when on_progress says so.
   static Result<std::unique_ptr<Engine>> create(GgufFile file, EngineOptions options);
-  /// What create() and one session with `capacity` tokens will take, without doing it.
+  /// What create() and one session with `capacity` tokens (0 = default) will take.
   static Result<MemoryPlan> plan_memory(GgufFile file,
                                         const EngineOptions& options,
                                         std::int64_t capacity,
@@ -70,6 +70,8 @@ class Engine {
   const SamplingParams& suggested_sampling() const { return suggested_; }
   std::string backend_description() const { return backends_.front()->description(); }
   int n_threads() const { return n_threads_; }
+  /// Context a session gets that asks for none: min(the model's, 8192) tokens.
+  std::int64_t default_context() const;
 
   Result<std::unique_ptr<Cache>> new_cache(std::int64_t capacity, DType kv_dtype);
   /// Runs one step of the class and copies the logits rows: [1 or n_tokens, n_vocab].

@@ -5,8 +5,6 @@
 namespace runnel {
 namespace {
 
-constexpr std::int64_t kDefaultContext = 8192;
-
 ShapeClass class_for(std::int64_t n_tokens, bool all_logits) {
   if (n_tokens == 1) return ShapeClass::decode;
   if (all_logits) return ShapeClass::score;
@@ -24,7 +22,7 @@ std::int64_t max_tokens(ShapeClass shape) {
 Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOptions& options) {
   SessionOptions checked = options;
   const std::int64_t most = engine.model().config.context_length;
-  if (checked.context_size == 0) checked.context_size = std::min(most, kDefaultContext);
+  if (checked.context_size == 0) checked.context_size = engine.default_context();
   if (checked.context_size < 1 || checked.context_size > most)
     return Status(Code::invalid_argument, "context size " + std::to_string(checked.context_size) +
                                               " is not in 1.." + std::to_string(most) +
