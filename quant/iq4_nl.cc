@@ -16,7 +16,7 @@ struct Block {
 };
 static_assert(sizeof(Block) == info(DType::iq4_nl).block_bytes);
 
-constexpr Candidates kCandidates{0.60f, 0.03f, 20};
+constexpr Candidates kCandidates{0.70f, 0.05f, 10};
 
 }  // namespace
 

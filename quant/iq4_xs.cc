@@ -21,7 +21,7 @@ struct Block {
 static_assert(sizeof(Block) == info(DType::iq4_xs).block_bytes);
 
 constexpr PartScales kScales{8, -32, 31};
-constexpr Candidates kCandidates{0.60f, 0.03f, 20};
+constexpr Candidates kCandidates{0.70f, 0.05f, 10};
 
 }  // namespace
 

@@ -22,7 +22,7 @@ static_assert(sizeof(Block) == info(DType::q3_k).block_bytes);
 
 constexpr Levels kLevels{-4, 3};
 constexpr PartScales kScales{16, -32, 31};
-constexpr Candidates kCandidates{0.55f, 0.035f, 20};
+constexpr Candidates kCandidates{0.80f, 0.04f, 10};
 
 int part_scale(const std::uint8_t* scales, int j) {
   const int low = j < 8 ? scales[j] & 15 : scales[j - 8] >> 4;

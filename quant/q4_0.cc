@@ -16,7 +16,7 @@ struct Block {
 static_assert(sizeof(Block) == info(DType::q4_0).block_bytes);
 
 constexpr Levels kLevels{-8, 7};
-constexpr Candidates kCandidates{0.62f, 0.03f, 20};
+constexpr Candidates kCandidates{0.80f, 0.04f, 10};
 
 }  // namespace
 

@@ -17,7 +17,7 @@ struct Block {
 static_assert(sizeof(Block) == info(DType::q5_0).block_bytes);
 
 constexpr Levels kLevels{-16, 15};
-constexpr Candidates kCandidates{0.70f, 0.02f, 20};
+constexpr Candidates kCandidates{0.80f, 0.02f, 15};
 
 }  // namespace
 

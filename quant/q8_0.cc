@@ -17,7 +17,7 @@ struct Block {
 static_assert(sizeof(Block) == info(DType::q8_0).block_bytes);
 
 constexpr Levels kLevels{-127, 127};
-constexpr Candidates kCandidates{0.94f, 0.01f, 7};
+constexpr Candidates kCandidates{0.88f, 0.01f, 15};
 
 }  // namespace
 

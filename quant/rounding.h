@@ -1,15 +1,33 @@
 // Rounding to levels, and the sums over a block that weighted least squares needs. The inner loops
 // of every encoder. Stateless. Internal to quant/.
 #pragma once
-#include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "quant/search.h"
 
 namespace runnel::quant {
 
+/// Four values side by side: a GNU vector, so that the compiler need not guess.
+using Lanes = float __attribute__((vector_size(16)));
+
+inline Lanes load_lanes(const float* x) {
+  Lanes lanes;
+  std::memcpy(&lanes, x, sizeof(lanes));
+  return lanes;
+}
+
+inline Lanes all_lanes(float v) {
+  return Lanes{v, v, v, v};
+}
+
+inline float sum_lanes(Lanes v) {
+  return (v[0] + v[1]) + (v[2] + v[3]);
+}
+
 /// v rounded to the nearest integer, ties to even. REQUIRES: |v| < 2^22.
-inline float round_nearest(float v) {
+template <class T>
+T round_nearest(T v) {
   constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: the sum has no bits left for a fraction
   return (v + kMagic) - kMagic;
 }
@@ -19,12 +37,16 @@ class EvenRound {
  public:
   explicit EvenRound(const Levels& levels)
       : first_(static_cast<float>(levels.first)), last_(static_cast<float>(levels.last)) {}
-  float operator()(float v) const {
-    const float above = v < first_ ? first_ : v;
-    return round_nearest(above > last_ ? last_ : above);
+  Lanes operator()(Lanes v) const {
+    const Lanes first = all_lanes(first_);
+    const Lanes last = all_lanes(last_);
+    const Lanes above = v > first ? v : first;
+    return round_nearest(above < last ? above : last);
   }
   std::uint8_t code(float v) const {
-    return static_cast<std::uint8_t>(static_cast<int>((*this)(v)-first_));
+    const float above = v > first_ ? v : first_;
+    return static_cast<std::uint8_t>(
+        static_cast<int>(round_nearest(above < last_ ? above : last_) - first_));
   }
 
  private:
@@ -38,14 +60,17 @@ class CodebookRound {
  public:
   explicit CodebookRound(const Levels& levels)
       : codebook_(levels.codebook), nearest_(levels.nearest) {}
-  float operator()(float v) const { return static_cast<float>(codebook_[code(v)]); }
+  Lanes operator()(Lanes v) const {
+    return Lanes{level(v[0]), level(v[1]), level(v[2]), level(v[3])};
+  }
   std::uint8_t code(float v) const {
-    const float above = v < -128.0f ? -128.0f : v;
-    const float bounded = above > 127.5f ? 127.5f : above;
-    return nearest_[static_cast<int>(2 * bounded + 256)];
+    const float above = v > -128.0f ? v : -128.0f;
+    return nearest_[static_cast<int>(2 * (above < 127.5f ? above : 127.5f) + 256)];
   }
 
  private:
+  float level(float v) const { return codebook_[code(v)]; }
+
   const std::int8_t* codebook_;
   const std::uint8_t* nearest_;
 };
@@ -58,16 +83,16 @@ struct ScaleSums {
 /// Sums over the levels nearest to x * inverse. n: multiple of 4.
 template <class Round>
 ScaleSums scale_sums(const float* x, const float* w, int n, float inverse, const Round& round) {
-  float xl[4] = {};
-  float ll[4] = {};
-  for (int i = 0; i < n; i += 4)
-    for (int lane = 0; lane < 4; ++lane) {
-      const float level = round(x[i + lane] * inverse);
-      const float weighted = w[i + lane] * level;
-      xl[lane] += weighted * x[i + lane];
-      ll[lane] += weighted * level;
-    }
-  return {(xl[0] + xl[1]) + (xl[2] + xl[3]), (ll[0] + ll[1]) + (ll[2] + ll[3])};
+  Lanes xl = all_lanes(0);
+  Lanes ll = all_lanes(0);
+  for (int i = 0; i < n; i += 4) {
+    const Lanes values = load_lanes(x + i);
+    const Lanes level = round(values * inverse);
+    const Lanes weighted = load_lanes(w + i) * level;
+    xl += weighted * values;
+    ll += weighted * level;
+  }
+  return {sum_lanes(xl), sum_lanes(ll)};
 }
 
 struct AffineSums {
@@ -80,19 +105,18 @@ struct AffineSums {
 inline AffineSums affine_sums(
     const float* x, const float* w, int n, float inverse, float origin, int last) {
   const EvenRound round(Levels{0, last});
-  float c[4] = {};
-  float cc[4] = {};
-  float xc[4] = {};
-  for (int i = 0; i < n; i += 4)
-    for (int lane = 0; lane < 4; ++lane) {
-      const float code = round((x[i + lane] - origin) * inverse);
-      const float weighted = w[i + lane] * code;
-      c[lane] += weighted;
-      cc[lane] += weighted * code;
-      xc[lane] += weighted * x[i + lane];
-    }
-  return {(c[0] + c[1]) + (c[2] + c[3]), (cc[0] + cc[1]) + (cc[2] + cc[3]),
-          (xc[0] + xc[1]) + (xc[2] + xc[3])};
+  Lanes c = all_lanes(0);
+  Lanes cc = all_lanes(0);
+  Lanes xc = all_lanes(0);
+  for (int i = 0; i < n; i += 4) {
+    const Lanes values = load_lanes(x + i);
+    const Lanes code = round((values - origin) * inverse);
+    const Lanes weighted = load_lanes(w + i) * code;
+    c += weighted;
+    cc += weighted * code;
+    xc += weighted * values;
+  }
+  return {sum_lanes(c), sum_lanes(cc), sum_lanes(xc)};
 }
 
 }  // namespace runnel::quant

@@ -1,16 +1,20 @@
 // Candidate search and weighted least squares for one scale, or one scale and offset.
-// Loops run over four independent lanes so that a compiler may vectorise the sums without
-// reordering them.
 #include "quant/search.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "quant/half.h"
 #include "quant/rounding.h"
 
 namespace runnel::quant {
+
+namespace {
+// Values that nobody asked for still get the best of what is left over.
+constexpr float kFloor = 1e-12f;
+}  // namespace
 
 void load_samples(const float* x, const float* importance, int n, Samples& out) {
   float largest = 0;
@@ -26,7 +30,8 @@ void load_samples(const float* x, const float* importance, int n, Samples& out) 
   }
   largest = std::min(largest, 0x1p127f);  // an infinite weight counts as the largest finite one
   for (int i = 0; i < n; ++i)
-    out.w[i] = importance[i] > 0 ? std::min(importance[i], largest) / largest : 0.0f;
+    out.w[i] =
+        importance[i] > 0 ? std::max(std::min(importance[i], largest) / largest, kFloor) : kFloor;
 }
 
 std::uint16_t scale_bits(float scale) {
@@ -37,9 +42,16 @@ std::uint16_t scale_bits(float scale) {
 
 namespace {
 
-float largest_magnitude(const float* x, int n) {
+// Values that weigh less than this set no range: an unimportant outlier must not stretch it.
+float least_counted(const float* w, int n) {
+  return 1e-6f * *std::max_element(w, w + n);
+}
+
+float largest_counted(const float* x, const float* w, int n) {
+  const float least = least_counted(w, n);
   float largest = 0;
-  for (int i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
+  for (int i = 0; i < n; ++i)
+    if (w[i] >= least) largest = std::max(largest, std::fabs(x[i]));
   return largest;
 }
 
@@ -58,29 +70,28 @@ Fit fit_scale(const float* x, const float* w, int n, float inverse, const Round&
 }
 
 template <class Round>
-float search_with(const float* x,
-                  const float* w,
-                  int n,
-                  float outermost,
-                  const Candidates& candidates,
-                  const Round& round) {
-  const float largest = largest_magnitude(x, n);
+float search_with(
+    const float* x, const float* w, int n, const Levels& levels, const Candidates& candidates) {
+  const Round round(levels);
+  const auto outermost = static_cast<float>(std::max(-levels.first, levels.last));
+  const float largest = largest_counted(x, w, n);
   if (largest == 0) return 0;
+  const bool mirrored = levels.first == -levels.last && levels.codebook == nullptr;
   Fit best;
   for (int k = 0; k < candidates.count; ++k) {
     const float inverse =
         outermost * (candidates.from + candidates.step * static_cast<float>(k)) / largest;
-    for (const float signed_inverse : {inverse, -inverse}) {
-      const Fit fit = fit_scale(x, w, n, signed_inverse, round);
-      if (fit.gain > best.gain) best = fit;
-    }
+    const Fit upright = fit_scale(x, w, n, inverse, round);
+    if (upright.gain > best.gain) best = upright;
+    if (mirrored) continue;  // the other sign gives the same levels
+    const Fit flipped = fit_scale(x, w, n, -inverse, round);
+    if (flipped.gain > best.gain) best = flipped;
   }
   for (int repeat = 0; repeat < 4 && best.scale != 0; ++repeat) {
     const Fit fit = fit_scale(x, w, n, 1.0f / best.scale, round);
     if (!(fit.gain > best.gain)) break;
     best = fit;
   }
-  if (best.scale == 0) return largest / outermost;  // only values of weight 0 differ from 0
   return best.scale;
 }
 
@@ -88,10 +99,8 @@ float search_with(const float* x,
 
 float search_scale(
     const float* x, const float* w, int n, const Levels& levels, const Candidates& candidates) {
-  const auto outermost = static_cast<float>(std::max(std::abs(levels.first), levels.last));
-  if (levels.codebook != nullptr)
-    return search_with(x, w, n, outermost, candidates, CodebookRound(levels));
-  return search_with(x, w, n, outermost, candidates, EvenRound(levels));
+  if (levels.codebook != nullptr) return search_with<CodebookRound>(x, w, n, levels, candidates);
+  return search_with<EvenRound>(x, w, n, levels, candidates);
 }
 
 void choose_codes(const float* x, int n, float scale, const Levels& levels, std::uint8_t* codes) {
@@ -107,7 +116,7 @@ void choose_codes(const float* x, int n, float scale, const Levels& levels, std:
 
 namespace {
 
-// Weighted least squares for x ~ scale * code + offset with the codes that `guess` chooses.
+// Weighted least squares for x ~ scale * code + offset with the codes nearest to a guessed line.
 struct AffineFit {
   Affine affine;
   float gain = -1;  // squared error saved compared with decoding to 0
@@ -148,25 +157,26 @@ AffineFit fit_affine(const Line& line, float inverse, float origin) {
 }  // namespace
 
 Affine search_affine(const float* x, const float* w, int n, int last, Offset rule) {
-  float low = x[0];
-  float high = x[0];
   Line line{x, w, n, last, rule, 0, 0};
+  float low = std::numeric_limits<float>::max();
+  float high = -low;
+  const float least = least_counted(w, n);
   for (int i = 0; i < n; ++i) {
-    low = std::min(low, x[i]);
-    high = std::max(high, x[i]);
     line.sum_w += w[i];
     line.sum_x += w[i] * x[i];
+    if (w[i] < least) continue;
+    low = std::min(low, x[i]);
+    high = std::max(high, x[i]);
   }
   if (rule == Offset::not_positive) low = std::min(low, 0.0f);
   if (high == low) return {0, low};
-  if (!(line.sum_w > 0)) return {(high - low) / static_cast<float>(last), low};
 
   const float range = high - low;
   AffineFit best;
   const auto levels = static_cast<float>(last);
-  for (int k = 0; k < 12; ++k) {
+  for (int k = 0; k < 10; ++k) {
     // The span of the values measured in steps: below `last` leaves codes unused, above clips.
-    const float steps = levels + levels * (-0.20f + 0.035f * static_cast<float>(k));
+    const float steps = levels + levels * (-0.18f + 0.04f * static_cast<float>(k));
     const float inverse = steps / range;
     const float slack = (steps - levels) / inverse;  // > 0: what is clipped
     for (const float share : {0.0f, 0.5f, 1.0f}) {

@@ -4,7 +4,6 @@
 // first guess. Stateless, allocates nothing. Internal to quant/.
 #pragma once
 #include <cstdint>
-#include <span>
 
 namespace runnel::quant {
 
@@ -13,13 +12,13 @@ inline constexpr int kMaxBlock = 256;  // largest block of any format, in values
 /// The values of one block, cleaned, with one weight each.
 struct Samples {
   alignas(16) float x[kMaxBlock];
-  alignas(16) float w[kMaxBlock];  // 0..1, not all zero
+  alignas(16) float w[kMaxBlock];  // in (0, 1]
 };
 
 /// Copies n values. NaN becomes 0; magnitudes are clamped to 2^40 (infinities too) and flushed to 0
 /// below 2^-26 (under half the smallest f16), so that no sum of squares overflows or vanishes.
-/// Weights: `importance` divided by its maximum, negative and NaN as 0; uniform where it is null or
-/// has no positive entry. Uniform is what minimises the plain squared error.
+/// Weights: `importance` divided by its maximum, at least 1e-12 (negative and NaN too); uniform
+/// where it is null or has no positive entry. Uniform is what minimises the plain squared error.
 void load_samples(const float* x, const float* importance, int n, Samples& out);
 
 /// What a code stands for, in units of the scale: first + code for code < n, or an entry of a
@@ -67,7 +66,7 @@ void choose_affine_codes(const float* x, int n, Affine affine, int last, std::ui
 struct ScaledBlock {
   std::uint16_t d = 0;  // f16
   std::int8_t scales[16] = {};
-  std::uint8_t codes[kMaxBlock];
+  std::uint8_t codes[kMaxBlock] = {};
 };
 
 /// Integer part scales and their number. Parts are equal and cover the 256 values.
@@ -89,7 +88,7 @@ struct AffineBlock {
   std::uint16_t dmin = 0;  // f16
   std::uint8_t scales[16] = {};
   std::uint8_t minimums[16] = {};
-  std::uint8_t codes[kMaxBlock];
+  std::uint8_t codes[kMaxBlock] = {};
 };
 
 /// Fits q2_k, q4_k and q5_k like blocks: codes 0..last, integer scales and minimums 0..highest.

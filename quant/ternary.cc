@@ -24,11 +24,11 @@ TernaryBlock fit_ternary(const Samples& samples) {
   double sum_x = 0;
   double sum_w = 0;
   double best_gain = 0;
-  double scale = entries[0].magnitude;  // kept if only values of weight 0 differ from 0
+  double scale = 0;
   for (const Entry& entry : entries) {
     sum_x += static_cast<double>(entry.weight) * entry.magnitude;
     sum_w += entry.weight;
-    if (!(sum_w > 0) || !(sum_x * sum_x > best_gain * sum_w)) continue;
+    if (!(sum_x * sum_x > best_gain * sum_w)) continue;
     best_gain = sum_x * sum_x / sum_w;
     scale = sum_x / sum_w;
   }
