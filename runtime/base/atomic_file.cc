@@ -76,6 +76,7 @@ AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
 Result<AtomicFile> AtomicFile::create(const std::string& path) {
   struct stat target {};
   const bool exists = ::stat(path.c_str(), &target) == 0;
+  if (!exists && errno != ENOENT) return os_error("write", path, errno);
   if (exists && S_ISDIR(target.st_mode)) return os_error("write", path, EISDIR);
   // Renaming over /dev/null would replace the device for the whole machine.
   if (exists && !S_ISREG(target.st_mode))
