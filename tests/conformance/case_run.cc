@@ -5,114 +5,19 @@
 
 #include "quant/codecs.h"
 #include "runtime/backend/host_buffer.h"
-#include "tests/conformance/random.h"
 
 namespace runnel::conformance {
 namespace {
 
-using Bytes = std::vector<std::byte>;
-
-// What stands where no valid data is: a kernel that reads it is far off or crashes.
-constexpr float kStale = 100.0f;
-constexpr std::int32_t kStaleId = 0x7FFFFFFF;
 // Guard bytes before and after every operand.
 constexpr std::size_t kGuard = 64;
 constexpr std::byte kGuardByte{0xA5};
 
-std::size_t bytes_of(const Shape& shape, DType dtype) {
-  return static_cast<std::size_t>(shape.rows()) *
-         quant::row_bytes(dtype, static_cast<std::size_t>(shape.cols()));
-}
-
-Bytes raw(const void* data, std::size_t size) {
-  Bytes bytes(size);
-  std::memcpy(bytes.data(), data, size);
-  return bytes;
-}
-
-Bytes encode(const std::vector<float>& values, const Shape& shape, DType dtype, Random& random) {
-  const quant::Codec& codec = quant::codec(dtype);
-  Bytes bytes(bytes_of(shape, dtype));
-  if (codec.encode_row == nullptr) {  // any bytes are blocks; 0x7F and 0xFF would be NaN scales
-    for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(0x7F));
-    return bytes;
-  }
-  const std::int64_t cols = shape.cols();
-  const std::size_t row = quant::row_bytes(dtype, static_cast<std::size_t>(cols));
-  for (std::int64_t r = 0; r < shape.rows(); ++r)
-    codec.encode_row(values.data() + r * cols, nullptr,
-                     bytes.data() + static_cast<std::size_t>(r) * row, cols);
-  return bytes;
-}
-
-std::vector<float> numbers(const Operand& operand, Random& random) {
-  std::vector<float> values(static_cast<std::size_t>(operand.shape.elems()));
-  for (float& v : values)
-    v = operand.fill == Fill::ties ? static_cast<float>(1 + random.below(3))
-                                   : operand.scale * random.normal();
-  return values;
-}
-
-std::vector<std::int32_t> identifiers(const Operand& operand, Random& random) {
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(operand.shape.elems()));
-  const std::int64_t cols = operand.shape.rank > 1 ? operand.shape.cols() : 1;
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    const auto row = static_cast<std::ptrdiff_t>(i) / cols * cols;
-    do ids[i] = static_cast<std::int32_t>(random.below(operand.limit));
-    while (operand.fill == Fill::distinct &&
-           std::find(ids.begin() + row, ids.begin() + static_cast<std::ptrdiff_t>(i), ids[i]) !=
-               ids.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-  return ids;
-}
-
-/// Content of an input; rows that the step does not use are stale.
-Bytes input_bytes(const Operand& operand, const Case& one, Random& random) {
-  const std::int64_t row_elems = operand.shape.elems() / operand.shape[0];
-  const std::int64_t rows = operand.per_token
-                                ? operand.shape[0] / one.max_tokens * one.params.n_tokens
-                                : operand.shape[0];
-  const std::ptrdiff_t used = rows * row_elems;
-  if (operand.dtype == DType::i32) {
-    std::vector<std::int32_t> ids = identifiers(operand, random);
-    std::fill(ids.begin() + used, ids.end(), kStaleId);
-    return raw(ids.data(), ids.size() * sizeof(std::int32_t));
-  }
-  std::vector<float> values = numbers(operand, random);
-  std::fill(values.begin() + used, values.end(), kStale);
-  return raw(values.data(), values.size() * sizeof(float));
-}
-
-/// Pages of K or V: valid up to what the op may read, stale beyond; one spare page.
-std::vector<Bytes> page_bytes(const Operand& operand, const Case& one, Random& random) {
-  const std::int64_t end = one.params.pos + one.params.n_tokens;
-  const std::int64_t valid = one.op == Op::attention ? end : one.params.pos;
-  const Shape& shape = operand.shape;
-  std::vector<Bytes> pages;
-  for (std::int64_t first = 0; first < end + kPageTokens; first += kPageTokens) {
-    std::vector<float> values = numbers(operand, random);
-    for (std::int64_t g = 0; g < shape[0]; ++g)
-      for (std::int64_t slot = std::clamp<std::int64_t>(valid - first, 0, kPageTokens);
-           slot < kPageTokens; ++slot)
-        std::fill_n(values.begin() + (g * kPageTokens + slot) * shape[2], shape[2], kStale);
-    pages.push_back(encode(values, shape, operand.dtype, random));
-  }
-  return pages;
-}
-
-/// A ring whose slots hold the positions before the step; stale where there is no such position.
-std::vector<Bytes> ring_bytes(const Operand& operand, const Case& one, Random& random) {
-  std::vector<float> values = numbers(operand, random);
-  for (std::int64_t slot = one.params.pos; slot < operand.shape[0]; ++slot)
-    std::fill_n(values.begin() + slot * operand.shape[1], operand.shape[1], kStale);
-  return {encode(values, operand.shape, operand.dtype, random)};
-}
-
 /// Memory, graph and executable of one case on one backend.
 class CaseRun {
  public:
-  CaseRun(Backend& backend, const Case& one)
-      : backend_(backend), case_(one), graph_(one.max_tokens), random_(one.name) {}
+  CaseRun(Backend& backend, const Case& one, const CaseData& data)
+      : backend_(backend), case_(one), data_(data), graph_(one.max_tokens) {}
 
   Status build(Form form);
   Status place(Form form);
@@ -135,8 +40,8 @@ class CaseRun {
   };
   Backend& backend_;
   const Case& case_;
+  const CaseData& data_;
   Graph graph_;
-  Random random_;
   std::vector<std::unique_ptr<Buffer>> mapped_, owned_;  // weights as in a file; everything else
   std::vector<BufferView> bindings_, guarded_;
   std::vector<Pages> states_;
@@ -181,13 +86,12 @@ Result<BufferView> CaseRun::guarded(const Bytes& content) {
 }
 
 Status CaseRun::place_operand(std::size_t i) {
-  const Operand& operand = case_.in[i];
-  if (operand.role == Role::input) {
-    RUNNEL_ASSIGN(bindings_[i], guarded(input_bytes(operand, case_, random_)));
+  const Bytes& bytes = data_.parts[i][0];
+  if (case_.in[i].role == Role::input) {
+    RUNNEL_ASSIGN(bindings_[i], guarded(bytes));
     return {};
   }
-  const std::vector<float> values = numbers(operand, random_);
-  const Bytes bytes = encode(values, operand.shape, operand.dtype, random_);
+  // As aligned as tensors in a mapped model file are, at least.
   RUNNEL_ASSIGN(auto mapped, HostBuffer::allocate(bytes.size()));
   std::copy(bytes.begin(), bytes.end(), mapped->host());
   const std::span<const std::byte> view(mapped->host(), bytes.size());
@@ -199,12 +103,8 @@ Status CaseRun::place_operand(std::size_t i) {
 }
 
 Status CaseRun::place_state(std::size_t i) {
-  const Operand& operand = case_.in[i];
-  const std::vector<Bytes> contents = operand.state == StateKind::conv
-                                          ? ring_bytes(operand, case_, random_)
-                                          : page_bytes(operand, case_, random_);
   Pages pages;
-  for (const Bytes& content : contents) {
+  for (const Bytes& content : data_.parts[i]) {
     RUNNEL_ASSIGN(const BufferView view, guarded(content));
     pages.host.push_back(view.host());
     pages.buffers.push_back(view.buffer);
@@ -298,8 +198,11 @@ Result<std::vector<Tensor>> CaseRun::results() {
 
 }  // namespace
 
-Result<std::vector<Tensor>> run_case(Backend& backend, const Case& one, Form form) {
-  CaseRun run(backend, one);
+Result<std::vector<Tensor>> run_case(Backend& backend,
+                                     const Case& one,
+                                     const CaseData& data,
+                                     Form form) {
+  CaseRun run(backend, one, data);
   RUNNEL_TRY(run.build(form));
   RUNNEL_TRY(run.place(form));
   RUNNEL_TRY(run.run());

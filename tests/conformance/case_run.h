@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "runtime/backend/backend.h"
-#include "tests/conformance/case.h"
+#include "tests/conformance/case_data.h"
 
 namespace runnel::conformance {
 
@@ -25,6 +25,9 @@ struct Tensor {
 
 /// ERRORS: unsupported (the backend has no kernel for a node), internal (memory around an operand
 /// was written), and what the backend itself reports.
-Result<std::vector<Tensor>> run_case(Backend& backend, const Case& one, Form form);
+Result<std::vector<Tensor>> run_case(Backend& backend,
+                                     const Case& one,
+                                     const CaseData& data,
+                                     Form form);
 
 }  // namespace runnel::conformance

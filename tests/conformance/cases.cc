@@ -150,7 +150,7 @@ void matmul_cases(std::vector<Case>& cases) {
     // The output head after last_row: one row, whatever the step's tokens.
     Case head = make(Op::matmul, {8, 6}, name_of(dtype) + text(" one row K=", k));
     head.dtype = dtype;
-    head.in = {activation(1, k), weight({700, k}, dtype)};
+    head.in = {activation(1, k), weight({260, k}, dtype)};
     head.in[0].per_token = false;
     cases.push_back(head);
   }

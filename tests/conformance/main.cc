@@ -4,7 +4,9 @@
 // Exit code 1 when a case fails, 2 on a wrong command line.
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/backend/registry.h"
 #include "tests/conformance/compare.h"
@@ -39,41 +41,49 @@ bool parse(int argc, char** argv, Options& options) {
   return true;
 }
 
-/// One backend under test, compared with the reference.
+using Tensors = Result<std::vector<Tensor>>;
+
+bool lacks_kernel(const Tensors& tensors) {
+  return !tensors.ok() && tensors.status().code() == Code::unsupported;
+}
+
+/// One backend under test.
 class Check {
  public:
-  Check(Backend& backend, Backend& reference, Report& report)
-      : backend_(backend), reference_(reference), report_(report), name_(backend.name()) {}
+  /// `limit_scale` 0 demands equal bits.
+  Check(std::unique_ptr<Backend> backend, double limit_scale, Report& report)
+      : backend_(std::move(backend)),
+        limit_scale_(limit_scale),
+        report_(report),
+        name_(backend_->name()) {
+    report.add_backend(name_);
+  }
 
-  void run(const Case& one) {
+  const std::string& name() const { return name_; }
+
+  void run(const Case& one, const CaseData& data, const Tensors& expected) {
     const OpSchema& row = schema(one.op);
-    const auto expected = run_case(reference_, one, Form::plain);
-    compare_form(one, Form::plain, "", expected);
-    if (row.in_place) compare_form(one, Form::in_place, " (in place)", expected);
-    if (row.decompose == nullptr) return;
-    if (const auto fused = run_case(backend_, one, Form::plain); fused.ok())
-      compare_form(one, Form::decomposed, " (fused == decomposed)", fused);
+    const auto got = run_case(*backend_, one, data, Form::plain);
+    judge(one, "", got, expected);
+    if (row.in_place)
+      judge(one, " (in place)", run_case(*backend_, one, data, Form::in_place), expected);
+    if (row.decompose != nullptr && got.ok())
+      judge(one, " (fused == parts)", got, run_case(*backend_, one, data, Form::decomposed));
   }
 
  private:
-  void compare_form(const Case& one,
-                    Form form,
-                    const char* what,
-                    const Result<std::vector<Tensor>>& expected) {
-    const auto got = run_case(backend_, one, form);
-    if (!got.ok() && got.status().code() == Code::unsupported) {
+  void judge(const Case& one, const char* what, const Tensors& got, const Tensors& expected) {
+    if (lacks_kernel(got) || lacks_kernel(expected)) {
       report_.count(name_, one, Outcome::no_kernel, 0);
       return;
     }
-    // The reference is equal to itself in every form: its fused kernels share the row arithmetic.
-    const double limit = &backend_ == &reference_ ? 0 : tolerance(one.op, one.dtype);
     Difference difference;
     if (!expected.ok())
       difference.reason = "expected values: " + expected.status().message();
     else if (!got.ok())
       difference.reason = got.status().message();
     else
-      difference = compare(*got, *expected, limit);
+      difference = compare(*got, *expected, limit_scale_ * tolerance(one.op, one.dtype));
     const bool pass = difference.reason.empty();
     report_.count(name_, one, pass ? Outcome::pass : Outcome::fail, difference.error);
     if (!pass)
@@ -81,48 +91,60 @@ class Check {
                    difference.reason.c_str());
   }
 
-  Backend& backend_;
-  Backend& reference_;
+  std::unique_ptr<Backend> backend_;
+  double limit_scale_;
   Report& report_;
   std::string name_;
 };
 
-int run(const Options& options) {
+/// The chosen backends that this machine has. ERRORS: not_found, what their creation reports.
+Result<std::vector<Check>> make_checks(const Options& options, Report& report) {
   const std::span<const BackendInfo> infos = backend_registry();
-  auto reference = infos.back().create({});
-  if (!reference.ok()) return 1;
-  const std::vector<Case> cases = all_cases();
-  Report report;
+  std::vector<Check> checks;
   bool found = false;
   for (const BackendInfo& info : infos) {
-    const std::string name(info.name);
-    if (!options.backend.empty() && options.backend != name) continue;
+    if (!options.backend.empty() && options.backend != info.name) continue;
     found = true;
     if (!info.available()) {
-      std::fprintf(stderr, "%s: not available on this machine\n", name.c_str());
+      std::fprintf(stderr, "%s: not available on this machine\n", std::string(info.name).c_str());
       continue;
     }
     BackendOptions backend_options;
     backend_options.n_threads = options.n_threads;
-    auto made = info.create(backend_options);
-    if (!made.ok()) {
-      std::fprintf(stderr, "FAIL %s: %s\n", name.c_str(), made.status().message().c_str());
-      return 1;
-    }
+    RUNNEL_ASSIGN(auto backend, info.create(backend_options));
+    // The reference equals itself in every form: its fused kernels share their parts' arithmetic.
     const bool is_reference = &info == &infos.back();
-    Check check(is_reference ? **reference : **made, **reference, report);
-    report.add_backend(name);
-    for (const Case& one : cases)
-      if (one.name.find(options.filter) != std::string::npos) check.run(one);
-    if (options.print == Options::Print::errors) std::fputs(report.errors(name).c_str(), stdout);
+    checks.emplace_back(std::move(backend), is_reference ? 0.0 : 1.0, report);
   }
-  if (!found) {
-    std::fprintf(stderr, "no backend is called %s\n", options.backend.c_str());
-    return 2;
+  if (!found) return Status(Code::not_found, "no backend is called " + options.backend);
+  return checks;
+}
+
+int complain(const Status& status) {
+  std::fprintf(stderr, "conformance: %s\n", status.message().c_str());
+  return 2;
+}
+
+int run(const Options& options) {
+  Report report;
+  auto checks = make_checks(options, report);
+  if (!checks.ok()) return complain(checks.status());
+  auto reference = backend_registry().back().create({});
+  if (!reference.ok()) return complain(reference.status());
+  int n_cases = 0;
+  for (const Case& one : all_cases()) {
+    if (one.name.find(options.filter) == std::string::npos) continue;
+    ++n_cases;
+    const CaseData data = make_data(one);
+    const Tensors expected = run_case(**reference, one, data, Form::plain);
+    for (Check& check : *checks) check.run(one, data, expected);
   }
-  const bool is_matrix = options.print == Options::Print::matrix;
-  if (is_matrix) std::fputs(report.matrix().c_str(), stdout);
-  std::fprintf(is_matrix ? stderr : stdout, "%s\n", report.closing_line().c_str());
+  if (n_cases == 0) return complain({Code::not_found, "no case has " + options.filter});
+  if (options.print == Options::Print::matrix) std::fputs(report.matrix().c_str(), stdout);
+  if (options.print == Options::Print::errors)
+    for (const Check& check : *checks) std::fputs(report.errors(check.name()).c_str(), stdout);
+  const bool is_summary = options.print == Options::Print::summary;
+  std::fprintf(is_summary ? stdout : stderr, "%s\n", report.closing_line().c_str());
   return report.n_failed() == 0 ? 0 : 1;
 }
 
