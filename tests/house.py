@@ -46,7 +46,7 @@ ONLY = {
 }
 # Third-party headers and the folders that may see them.
 LIBRARIES = {
-    "nlohmann/": ["runtime/text", "runtime/api", "converters", "apps", "tests"],
+    "nlohmann/": ["runtime/text", "runtime/session", "runtime/api", "converters", "apps", "tests"],
     "utf8proc": ["runtime/text"],
     "pcre2": ["runtime/text"],
     "dnnl|oneapi/": ["backends/cpu"],

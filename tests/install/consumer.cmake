@@ -1,0 +1,11 @@
+# CMakeLists.txt of the consumer; C only, like many users. -DKIND=static|shared|default
+cmake_minimum_required(VERSION 3.25)
+project(consumer LANGUAGES C)
+if(KIND STREQUAL "default")
+  find_package(Runnel 0.1 REQUIRED)
+  set(KIND runnel)
+else()
+  find_package(Runnel 0.1 REQUIRED COMPONENTS ${KIND})
+endif()
+add_executable(consumer consumer.c)
+target_link_libraries(consumer PRIVATE runnel::${KIND})
