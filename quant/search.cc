@@ -35,9 +35,11 @@ void load_samples(const float* x, const float* importance, int n, Samples& out) 
 }
 
 std::uint16_t scale_bits(float scale) {
-  if (scale == 0) return 0;
   const std::uint16_t bits = f32_to_f16(std::clamp(scale, -65504.0f, 65504.0f));
-  return (bits & 0x7FFFu) != 0 ? bits : static_cast<std::uint16_t>(bits | 1u);
+  const bool subnormal = std::fabs(scale) < 0x1p-14f;
+  if (subnormal && std::fabs(f16_to_f32(bits)) < std::fabs(scale))
+    return static_cast<std::uint16_t>(bits + 1);
+  return bits;
 }
 
 namespace {

@@ -45,7 +45,8 @@ float search_scale(
 /// Writes the code of the level nearest to x / scale; with scale 0, the code nearest to level 0.
 void choose_codes(const float* x, int n, float scale, const Levels& levels, std::uint8_t* codes);
 
-/// The f16 bits nearest to `scale`: never infinite, and not zero unless scale is.
+/// The f16 bits nearest to `scale`, never infinite. Subnormal ones, where steps are coarse, round
+/// away from zero: a scale too small clips the largest values, which costs more than one too large.
 std::uint16_t scale_bits(float scale);
 
 /// x ~ scale * code + offset.

@@ -69,8 +69,8 @@ class ScaledFitter {
     const float d = f16_to_f32(block.d);
     Sums total;
     for (int j = 0; j < shape_.parts; ++j) {
-      const float near = std::clamp(ideal_[j] / d, -1000.0f, 1000.0f);
-      const int middle = static_cast<int>(std::lround(near));
+      const int middle = static_cast<int>(std::lround(std::clamp(
+          ideal_[j] / d, static_cast<float>(shape_.lowest), static_cast<float>(shape_.highest))));
       float best_gain = 0;  // of scale 0
       Sums best;
       for (int candidate = middle - 1; candidate <= middle + 1; ++candidate) {
