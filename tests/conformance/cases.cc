@@ -19,6 +19,7 @@ Case make(Op op, const Tokens& tokens, const std::string& details, Attr attr = {
   made.name = std::string(schema(op).name) + " T=" + std::to_string(tokens.used) + "/" +
               std::to_string(tokens.max) +
               (tokens.pos ? " pos=" + std::to_string(tokens.pos) : "") + " " + details;
+  if (made.name.back() == ' ') made.name.pop_back();
   made.attr = attr;
   made.max_tokens = tokens.max;
   made.params.pos = tokens.pos;
