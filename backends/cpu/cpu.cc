@@ -1,0 +1,127 @@
+#include "backends/cpu/cpu.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "backends/cpu/executable.h"
+#include "runtime/backend/host_buffer.h"
+#include "runtime/base/env.h"
+
+namespace runnel::cpu {
+namespace {
+
+constexpr int kMaxThreads = 256;
+
+std::size_t bytes_of(const Value& value) {
+  return static_cast<std::size_t>(value.shape.rows()) *
+         quant::row_bytes(value.dtype, static_cast<std::size_t>(value.shape.cols()));
+}
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const IsaLevel& level, int n_threads)
+      : level_(level), caps_{level.isa}, pool_(n_threads) {}
+
+  std::string_view name() const override { return "cpu"; }
+  std::string description() const override {
+    return "cpu: " + std::string(level_.title) + ", " + std::to_string(pool_.size()) +
+           (pool_.size() == 1 ? " thread" : " threads");
+  }
+  bool uses_host_memory() const override { return true; }
+
+  bool supports(const Graph& graph, const Node& node) const override {
+    return find(graph, node) != nullptr;
+  }
+  std::string_view kernel_name(const Graph& graph, const Node& node) const override {
+    const Row* row = find(graph, node);
+    return row ? row->name : std::string_view{};
+  }
+
+  Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes, MemoryKind) override {
+    return HostBuffer::allocate(bytes);
+  }
+
+  Status upload(BufferView dst, std::span<const std::byte> src) override {
+    if (dst.host() == nullptr || src.size() > dst.size)
+      return {Code::invalid_argument, "upload does not fit its buffer"};
+    std::copy(src.begin(), src.end(), dst.host());
+    return {};
+  }
+
+  Status download(std::span<std::byte> dst, BufferView src) override {
+    if (src.host() == nullptr || dst.size() > src.size)
+      return {Code::invalid_argument, "download is larger than its buffer"};
+    std::copy_n(src.host(), dst.size(), dst.begin());
+    return {};
+  }
+
+  Result<std::unique_ptr<Buffer>> place_weight(const Value& weight,
+                                               std::span<const std::byte> mapped) override {
+    if (mapped.size() < bytes_of(weight))
+      return Status(Code::corrupt, weight.name + ": has " + std::to_string(mapped.size()) +
+                                       " bytes, needs " + std::to_string(bytes_of(weight)));
+    return HostBuffer::borrow(mapped);
+  }
+  std::size_t weight_bytes(const Value&) const override { return 0; }
+
+  std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const override {
+    return cpu::scratch_bytes(graph, nodes, caps_, pool_.size());
+  }
+
+  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override {
+    return cpu::compile(graph, segment, caps_, pool_);
+  }
+
+ private:
+  const Row* find(const Graph& graph, const Node& node) const {
+    return find_kernel(kernel_table(), graph, node, caps_);
+  }
+
+  const IsaLevel& level_;
+  Caps caps_;
+  ThreadPool pool_;
+};
+
+/// The level that RUNNEL_CPU_ISA asks for, else the best that runs here.
+Result<const IsaLevel*> choose_level() {
+  const auto wanted = env("RUNNEL_CPU_ISA");
+  if (!wanted) {
+    const IsaLevel* best = &kIsaLevels.front();
+    for (const IsaLevel& level : kIsaLevels)
+      if (can_run(level.isa)) best = &level;
+    return best;
+  }
+  std::string names;
+  for (const IsaLevel& level : kIsaLevels) {
+    if (level.name == *wanted) {
+      if (can_run(level.isa)) return &level;
+      return Status(Code::unsupported,
+                    "RUNNEL_CPU_ISA=" + *wanted + ": this CPU has no " + std::string(level.title));
+    }
+    names += (names.empty() ? "" : ", ") + std::string(level.name);
+  }
+  return Status(Code::unsupported, "RUNNEL_CPU_ISA=" + *wanted + " is none of " + names);
+}
+
+Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
+  if (options.n_threads < 0 || options.n_threads > kMaxThreads)
+    return Status(Code::invalid_argument, "threads: " + std::to_string(options.n_threads) +
+                                              " is not 0 to " + std::to_string(kMaxThreads));
+  RUNNEL_ASSIGN(const IsaLevel* level, choose_level());
+  const int n_threads =
+      options.n_threads > 0 ? options.n_threads : std::min(physical_cores(), kMaxThreads);
+  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(*level, n_threads));
+}
+
+bool available() {
+  return true;
+}
+
+}  // namespace
+
+BackendInfo backend_info() {
+  return {"cpu", "SIMD kernels on all cores", available, create};
+}
+
+}  // namespace runnel::cpu

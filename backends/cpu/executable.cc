@@ -1,0 +1,240 @@
+#include "backends/cpu/executable.h"
+
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backends/cpu/steps/product.h"
+#include "runtime/backend/host_buffer.h"
+#include "runtime/base/checked.h"
+
+namespace runnel::cpu {
+namespace {
+
+// Two lines: the hardware fetches them in pairs, and threads must not share them.
+constexpr std::size_t kScratchAlignment = 128;
+
+/// Where the parts of a segment's scratch are: [tables | shared | own of each thread].
+struct Layout {
+  std::size_t tables = 0, shared = 0, own = 0;  // bytes
+  std::size_t total(int n_threads) const {
+    return tables + shared + own * static_cast<std::size_t>(n_threads);
+  }
+};
+
+/// What a step can take over from earlier steps of the same segment.
+struct Shared {
+  bool input_ready = false;
+  bool table_ready = false;
+  std::size_t table_offset = 0;
+};
+
+/// Walks a segment's nodes in order: adds up scratch, and finds inputs that are quantised already
+/// (q, k and v read the same x) and rope tables that are computed already.
+class ScratchPlanner {
+ public:
+  explicit ScratchPlanner(const Graph& graph) : graph_(graph) {}
+
+  Shared add(const Node& node, const Row& row) {
+    const Scratch scratch = row.scratch(graph_, node);
+    layout_.shared = std::max(layout_.shared, align_up(scratch.shared, kScratchAlignment));
+    layout_.own = std::max(layout_.own, align_up(scratch.own, kScratchAlignment));
+    Shared found;
+    if (scratch.tables > 0) find_table(node, scratch.tables, found);
+    if (scratch.shared > 0) find_input(node, found);
+    return found;
+  }
+  const Layout& layout() const { return layout_; }
+
+ private:
+  struct Table {
+    float theta;
+    int rotary_dim;
+    ValueId factors;
+    std::size_t offset;
+  };
+
+  void find_table(const Node& node, std::size_t bytes, Shared& found) {
+    const RopeAttr* attr = std::get_if<RopeAttr>(&node.attr);
+    if (attr == nullptr) return;
+    const std::size_t index = node.op == Op::rope ? 1 : 2;
+    const ValueId factors = index < node.in.size() ? node.in[index] : kNoValue;
+    for (const Table& table : tables_) {
+      if (table.theta != attr->theta || table.rotary_dim != attr->rotary_dim ||
+          table.factors != factors)
+        continue;
+      found.table_ready = true;
+      found.table_offset = table.offset;
+      return;
+    }
+    found.table_offset = layout_.tables;
+    tables_.push_back({attr->theta, attr->rotary_dim, factors, layout_.tables});
+    layout_.tables += align_up(bytes, kScratchAlignment);
+  }
+
+  // Nodes with shared scratch are products; all but moe_matmul leave x there for the next one.
+  void find_input(const Node& node, Shared& found) {
+    const Fast format = fast_format(graph_.value(node.in[1]).dtype);
+    const bool superblocks = format == Fast::q4_k || format == Fast::q6_k;
+    if (node.op == Op::moe_matmul) {
+      quantised_ = kNoValue;
+      return;
+    }
+    found.input_ready = quantised_ == node.in[0] && superblocks_ == superblocks;
+    quantised_ = node.in[0];
+    superblocks_ = superblocks;
+  }
+
+  const Graph& graph_;
+  Layout layout_;
+  std::vector<Table> tables_;
+  ValueId quantised_ = kNoValue;
+  bool superblocks_ = false;
+};
+
+/// A state that a step touches, checked before each run.
+struct StateUse {
+  std::int32_t index;
+  bool paged;           // else one ring
+  std::int64_t window;  // keys before pos that are read; 0 = all
+  bool reads;
+  std::string name;
+};
+
+/// Work is done inside submit(), so there is nothing to wait for.
+class DoneEvent final : public Event {
+ public:
+  Status wait() override { return {}; }
+};
+
+class CpuExecutable final : public Executable {
+ public:
+  CpuExecutable(ThreadPool& pool, std::int64_t max_tokens) : pool_(pool), max_tokens_(max_tokens) {}
+
+  void add(Step step) { steps_.push_back(std::move(step)); }
+  void add(StateUse use) { uses_.push_back(std::move(use)); }
+
+  Status allocate(const Layout& layout) {
+    layout_ = layout;
+    counters_ = std::vector<TaskCounter>(steps_.size());
+    RUNNEL_ASSIGN(scratch_, HostBuffer::allocate(layout.total(pool_.size())));
+    return {};
+  }
+
+  Result<Event*> submit(const StepParams& params, const StateTable& states) override {
+    constexpr std::int32_t kLast = std::numeric_limits<std::int32_t>::max();
+    if (params.n_tokens < 1 || params.n_tokens > max_tokens_ || params.pos < 0 ||
+        params.pos > kLast - params.n_tokens)
+      return Status(Code::invalid_argument,
+                    "a step's position or number of tokens is out of range");
+    for (const StateUse& use : uses_) RUNNEL_TRY(check_state(use, params, states));
+    for (TaskCounter& counter : counters_) counter.next.store(0, std::memory_order_relaxed);
+    failure_.store(nullptr, std::memory_order_relaxed);
+    Run run{*this, params, states};
+    pool_.run(&CpuExecutable::run_thread, &run);
+    const char* failure = failure_.load(std::memory_order_relaxed);
+    if (failure != nullptr) return Status(Code::invalid_argument, failure);
+    return &done_;
+  }
+
+ private:
+  struct Run {
+    CpuExecutable& self;
+    const StepParams& params;
+    const StateTable& states;
+  };
+
+  static void run_thread(void* argument, int thread) {
+    const Run& run = *static_cast<const Run*>(argument);
+    CpuExecutable& self = run.self;
+    std::byte* tables = self.scratch_->host();
+    std::byte* shared = tables + self.layout_.tables;
+    std::byte* own =
+        shared + self.layout_.shared + self.layout_.own * static_cast<std::size_t>(thread);
+    for (std::size_t i = 0; i < self.steps_.size(); ++i) {
+      const StepContext context{run.params, run.states, self.pool_,         thread,        tables,
+                                shared,     own,        &self.counters_[i], &self.failure_};
+      self.steps_[i].run(self.steps_[i], context);
+      self.pool_.barrier();
+    }
+  }
+
+  static Status check_state(const StateUse& use,
+                            const StepParams& params,
+                            const StateTable& states) {
+    const auto index = static_cast<std::size_t>(use.index);
+    if (index >= states.states.size())
+      return {Code::invalid_argument, use.name + ": a step without its states"};
+    const std::span<std::byte* const> pages = states.states[index].host_pages;
+    const std::int64_t end = params.pos + params.n_tokens;
+    std::int64_t first_key = params.pos;
+    if (use.reads)
+      first_key = use.window > 0 ? std::max<std::int64_t>(0, params.pos - use.window + 1) : 0;
+    const std::int64_t first = use.paged ? first_key / kPageTokens : 0;
+    const std::int64_t last = use.paged ? (end - 1) / kPageTokens : 0;
+    for (std::int64_t page = first; page <= last; ++page)
+      if (page >= static_cast<std::int64_t>(pages.size()) ||
+          pages[static_cast<std::size_t>(page)] == nullptr)
+        return {Code::invalid_argument,
+                use.name + ": state page " + std::to_string(page) + " is missing"};
+    return {};
+  }
+
+  ThreadPool& pool_;
+  std::int64_t max_tokens_;
+  std::vector<Step> steps_;
+  std::vector<TaskCounter> counters_;
+  std::vector<StateUse> uses_;
+  std::unique_ptr<Buffer> scratch_;
+  Layout layout_;
+  std::atomic<const char*> failure_{nullptr};
+  DoneEvent done_;
+};
+
+void add_state_uses(const Graph& graph, const Node& node, CpuExecutable& executable) {
+  const AttentionAttr* attention = std::get_if<AttentionAttr>(&node.attr);
+  for (ValueId id : node.in) {
+    const Value& value = graph.value(id);
+    if (value.role != Role::state) continue;
+    executable.add(StateUse{value.state_index, value.state != StateKind::conv,
+                            attention ? attention->window : 0, node.op == Op::attention,
+                            node.name});
+  }
+}
+
+}  // namespace
+
+std::size_t scratch_bytes(const Graph& graph,
+                          std::span<const Node> nodes,
+                          const Caps& caps,
+                          int n_threads) {
+  ScratchPlanner planner(graph);
+  for (const Node& node : nodes)
+    if (const Row* row = find_kernel(kernel_table(), graph, node, caps)) planner.add(node, *row);
+  return planner.layout().total(n_threads) + nodes.size() * sizeof(TaskCounter);
+}
+
+Result<std::unique_ptr<Executable>> compile(const Graph& graph,
+                                            const Segment& segment,
+                                            const Caps& caps,
+                                            ThreadPool& pool) {
+  auto executable = std::make_unique<CpuExecutable>(pool, graph.max_tokens());
+  ScratchPlanner planner(graph);
+  for (const Node& node : segment.nodes) {
+    const Row* row = find_kernel(kernel_table(), graph, node, caps);
+    if (row == nullptr) return Status(Code::unsupported, node.name + ": no CPU kernel");
+    Result<Step> step = row->prepare(graph, node, segment.bindings);
+    if (!step.ok()) return step.status().with_context(node.name);
+    const Shared shared = planner.add(node, *row);
+    step->input_ready = shared.input_ready;
+    step->table_ready = shared.table_ready;
+    step->table_offset = shared.table_offset;
+    executable->add(*std::move(step));
+    add_state_uses(graph, node, *executable);
+  }
+  RUNNEL_TRY(executable->allocate(planner.layout()));
+  return std::unique_ptr<Executable>(std::move(executable));
+}
+
+}  // namespace runnel::cpu

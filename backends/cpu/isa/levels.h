@@ -1,0 +1,57 @@
+// The ISA levels compiled into this program, lowest first. For baseline files only.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "backends/cpu/isa/kernels.h"
+
+namespace runnel::cpu {
+
+namespace baseline {
+extern const Kernels kKernels;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Kernels kKernels;
+}
+namespace avx512 {
+extern const Kernels kKernels;
+}
+#endif
+
+enum class Isa : std::uint8_t { baseline, avx2, avx512 };
+
+struct IsaLevel {
+  Isa isa;
+  std::string_view name;    // accepted by RUNNEL_CPU_ISA
+  std::string_view suffix;  // of kernel names
+  std::string_view title;   // for people
+  const Kernels* kernels;
+};
+
+// clang-format off: one row per level, aligned
+inline constexpr std::array kIsaLevels = std::to_array<IsaLevel>({
+  {Isa::baseline, "baseline", "baseline", "baseline", &baseline::kKernels},
+#if defined(__x86_64__)
+      {Isa::avx2, "avx2", "avx2", "AVX2", &avx2::kKernels},
+      {Isa::avx512, "avx512", "avx512vnni", "AVX-512 VNNI", &avx512::kKernels},
+#endif
+});
+// clang-format on
+
+/// True when this CPU and operating system can run the level.
+inline bool can_run(Isa isa) {
+#if defined(__x86_64__)
+  // Every CPU with AVX2 has F16C, which clang 14 cannot ask for.
+  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (isa == Isa::avx2) return has_avx2;
+  if (isa == Isa::avx512)
+    return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+#endif
+  return isa == Isa::baseline;
+}
+
+}  // namespace runnel::cpu

@@ -1,0 +1,129 @@
+// AVX2 with FMA and F16C: 8 floats; 32 int8 values = one block per step.
+#pragma once
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+namespace runnel::cpu::RUNNEL_ISA {
+
+using F = __m256;
+constexpr int kLanes = 8;
+constexpr int kTileTokens = 3;     // float tile: 4 rows x 3 tokens = 12 of 16 registers
+constexpr int kBlocksPerStep = 1;  // blocks of 32 values
+using I = __m256i;                 // kBlocksPerStep * 32 int8
+using Acc = F;
+
+static inline F load(const float* p) {
+  return _mm256_loadu_ps(p);
+}
+static inline void store(float* p, F v) {
+  _mm256_storeu_ps(p, v);
+}
+static inline F zero() {
+  return _mm256_setzero_ps();
+}
+static inline F set1(float v) {
+  return _mm256_set1_ps(v);
+}
+static inline F add(F a, F b) {
+  return _mm256_add_ps(a, b);
+}
+static inline F sub(F a, F b) {
+  return _mm256_sub_ps(a, b);
+}
+static inline F mul(F a, F b) {
+  return _mm256_mul_ps(a, b);
+}
+static inline F div(F a, F b) {
+  return _mm256_div_ps(a, b);
+}
+static inline F fma(F a, F b, F c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+static inline F max(F a, F b) {
+  return _mm256_max_ps(a, b);
+}
+static inline F min(F a, F b) {
+  return _mm256_min_ps(a, b);
+}
+static inline F abs(F a) {
+  return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+static inline F round(F a) {
+  return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/// value, but 0 in lanes where a < b.
+static inline F zero_where_less(F a, F b, F value) {
+  return _mm256_andnot_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), value);
+}
+/// value in lanes [lo, hi), other elsewhere.
+static inline F keep_range(F value, int64_t lo, int64_t hi, F other) {
+  const __m256 lane = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256 keep = _mm256_and_ps(_mm256_cmp_ps(lane, set1(static_cast<float>(lo)), _CMP_GE_OQ),
+                                    _mm256_cmp_ps(lane, set1(static_cast<float>(hi)), _CMP_LT_OQ));
+  return _mm256_blendv_ps(other, value, keep);
+}
+/// 2^n for whole n in [-126, 127].
+static inline F power_of_two(F n) {
+  const I biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+}
+static inline F load_f16(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+static inline F load_bf16(const uint16_t* p) {
+  const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+static inline void store_f16(uint16_t* p, F v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+static inline float f16_value(const uint8_t* p) {
+  uint16_t bits;
+  memcpy(&bits, p, sizeof bits);
+  return _cvtsh_ss(bits);
+}
+
+/// Sum of the lanes, in the same order as sum_each.
+static inline float sum(F v) {
+  __m128 halves = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  halves = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
+  return _mm_cvtss_f32(_mm_add_ss(halves, _mm_movehdup_ps(halves)));
+}
+static inline float largest(F v) {
+  __m128 halves = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  halves = _mm_max_ps(halves, _mm_movehl_ps(halves, halves));
+  return _mm_cvtss_f32(_mm_max_ss(halves, _mm_movehdup_ps(halves)));
+}
+
+/// Lane j of the result = sum(v[j]); v has kLanes elements.
+static inline F sum_each(const F* v) {
+  F folded[4];  // folded[i]: four partial sums of v[i], then of v[i + 4]
+  for (int i = 0; i < 4; ++i)
+    folded[i] = add(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
+                    _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
+  const F even =
+      add(_mm256_unpacklo_ps(folded[0], folded[1]), _mm256_unpackhi_ps(folded[0], folded[1]));
+  const F odd =
+      add(_mm256_unpacklo_ps(folded[2], folded[3]), _mm256_unpackhi_ps(folded[2], folded[3]));
+  return add(_mm256_shuffle_ps(even, odd, 0x44), _mm256_shuffle_ps(even, odd, 0xEE));
+}
+
+// ---- int8 dot products ----
+
+static inline I load_i8(const int8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+/// Sums of groups of four products, lane by lane. REQUIRES: w <= 127 (16-bit sums saturate).
+static inline I dot_unsigned(I w, I x) {
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
+}
+static inline I dot_signed(I w, I x) {
+  return dot_unsigned(_mm256_sign_epi8(w, w), _mm256_sign_epi8(x, w));
+}
+static inline F to_float(I v) {
+  return _mm256_cvtepi32_ps(v);
+}
+
+}  // namespace runnel::cpu::RUNNEL_ISA

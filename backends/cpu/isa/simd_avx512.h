@@ -1,0 +1,132 @@
+// AVX-512 (F, BW, DQ, VL) with VNNI: 16 floats; 64 int8 values = two blocks of 32 per step.
+#pragma once
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+namespace runnel::cpu::RUNNEL_ISA {
+
+using F = __m512;
+constexpr int kLanes = 16;
+constexpr int kTileTokens = 6;     // float tile: 4 rows x 6 tokens = 24 of 32 registers
+constexpr int kBlocksPerStep = 2;  // blocks of 32 values
+using I = __m512i;                 // kBlocksPerStep * 32 int8
+using Acc = F;
+
+static inline F load(const float* p) {
+  return _mm512_loadu_ps(p);
+}
+static inline void store(float* p, F v) {
+  _mm512_storeu_ps(p, v);
+}
+static inline F zero() {
+  return _mm512_setzero_ps();
+}
+static inline F set1(float v) {
+  return _mm512_set1_ps(v);
+}
+static inline F add(F a, F b) {
+  return _mm512_add_ps(a, b);
+}
+static inline F sub(F a, F b) {
+  return _mm512_sub_ps(a, b);
+}
+static inline F mul(F a, F b) {
+  return _mm512_mul_ps(a, b);
+}
+static inline F div(F a, F b) {
+  return _mm512_div_ps(a, b);
+}
+static inline F fma(F a, F b, F c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+static inline F max(F a, F b) {
+  return _mm512_max_ps(a, b);
+}
+static inline F min(F a, F b) {
+  return _mm512_min_ps(a, b);
+}
+static inline F abs(F a) {
+  return _mm512_abs_ps(a);
+}
+static inline F round(F a) {
+  return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT);
+}
+/// value, but 0 in lanes where a < b.
+static inline F zero_where_less(F a, F b, F value) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), value);
+}
+/// value in lanes [lo, hi), other elsewhere.
+static inline F keep_range(F value, int64_t lo, int64_t hi, F other) {
+  const uint32_t below_hi = hi >= kLanes ? 0xFFFFu : hi <= 0 ? 0u : (1u << hi) - 1;
+  const uint32_t below_lo = lo >= kLanes ? 0xFFFFu : lo <= 0 ? 0u : (1u << lo) - 1;
+  return _mm512_mask_mov_ps(other, static_cast<__mmask16>(below_hi & ~below_lo), value);
+}
+/// 2^n for whole n in [-126, 127].
+static inline F power_of_two(F n) {
+  const I biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
+}
+static inline F load_f16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+static inline F load_bf16(const uint16_t* p) {
+  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+static inline void store_f16(uint16_t* p, F v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+static inline float f16_value(const uint8_t* p) {
+  uint16_t bits;
+  memcpy(&bits, p, sizeof bits);
+  return _cvtsh_ss(bits);
+}
+
+/// Sum of the lanes, in the same order as sum_each.
+static inline float sum(F v) {
+  const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  const __m128 quarters =
+      _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
+  const __m128 pairs = _mm_add_ps(quarters, _mm_movehl_ps(quarters, quarters));
+  return _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)));
+}
+static inline float largest(F v) {
+  return _mm512_reduce_max_ps(v);
+}
+
+/// Lane j of the result = sum(v[j]); v has kLanes elements.
+static inline F sum_each(const F* v) {
+  F folded[4];  // folded[m], 128-bit lane i: four partial sums of v[4 m + i]
+  for (int m = 0; m < 4; ++m) {
+    const F *a = v + 4 * m, *b = a + 2;
+    const F low =
+        add(_mm512_shuffle_f32x4(a[0], a[1], 0x44), _mm512_shuffle_f32x4(a[0], a[1], 0xEE));
+    const F high =
+        add(_mm512_shuffle_f32x4(b[0], b[1], 0x44), _mm512_shuffle_f32x4(b[0], b[1], 0xEE));
+    folded[m] = add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xDD));
+  }
+  const F even =
+      add(_mm512_unpacklo_ps(folded[0], folded[1]), _mm512_unpackhi_ps(folded[0], folded[1]));
+  const F odd =
+      add(_mm512_unpacklo_ps(folded[2], folded[3]), _mm512_unpackhi_ps(folded[2], folded[3]));
+  const F mixed = add(_mm512_shuffle_ps(even, odd, 0x44), _mm512_shuffle_ps(even, odd, 0xEE));
+  const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_ps(order, mixed);
+}
+
+// ---- int8 dot products: unsigned weights (stored value + offset) times signed activations ----
+
+static inline I load_i8(const int8_t* p) {
+  return _mm512_loadu_si512(p);
+}
+/// Sums of groups of four products, lane by lane.
+static inline I dot_unsigned(I w, I x) {
+  return _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
+}
+static inline F to_float(I v) {
+  return _mm512_cvtepi32_ps(v);
+}
+
+}  // namespace runnel::cpu::RUNNEL_ISA

@@ -1,0 +1,118 @@
+// What a CPU kernel is given: resolved operands, the step's parameters, its share of the threads
+// and scratch memory. Every thread of the pool calls the same Step; work is cut so that no result
+// depends on the number of threads, nor on how many tokens the step has.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/cpu/isa/kernels.h"
+#include "quant/codecs.h"
+#include "runtime/backend/step.h"
+#include "runtime/base/thread_pool.h"
+#include "runtime/graph/graph.h"
+
+namespace runnel::cpu {
+
+/// One input or output of a node, bound to memory when the node is compiled.
+struct Operand {
+  std::byte* data = nullptr;  // null for states and absent operands
+  DType dtype = DType::f32;
+  Shape shape;                      // as compiled, for the largest step
+  std::int64_t rows_per_token = 0;  // 0: all rows are used in every step
+  std::int32_t state_index = -1;
+
+  bool present() const { return data != nullptr || state_index >= 0; }
+  std::int64_t rows(std::int64_t n_tokens) const {
+    return rows_per_token == 0 ? shape[0] : rows_per_token * n_tokens;
+  }
+  std::int64_t cols() const { return shape.cols(); }
+  float* row(std::int64_t r) const { return reinterpret_cast<float*>(data) + r * cols(); }
+  std::int32_t* ids() const { return reinterpret_cast<std::int32_t*>(data); }
+  std::int64_t row_bytes() const {
+    return static_cast<std::int64_t>(
+        quant::row_bytes(dtype, static_cast<std::size_t>(shape.cols())));
+  }
+};
+
+struct Step;
+
+/// Work left in a step: threads take the next task until none is left.
+struct alignas(64) TaskCounter {
+  std::atomic<std::int64_t> next{0};
+};
+
+/// Half-open range of units of work.
+struct Range {
+  std::int64_t begin, end;
+};
+
+/// One thread's view of one run of a Step.
+struct StepContext {
+  const StepParams& params;
+  const StateTable& states;
+  ThreadPool& pool;
+  int thread;
+  std::byte* tables;  // computed by one step for others (rope)
+  std::byte* shared;  // scratch of all threads
+  std::byte* own;     // scratch of this thread
+  TaskCounter* tasks;
+  std::atomic<const char*>* failure;  // first thing that went wrong, a literal
+
+  const StateBinding& state(const Operand& operand) const {
+    return states.states[static_cast<std::size_t>(operand.state_index)];
+  }
+  /// The next task nobody has taken, counted from 0 in each step.
+  std::int64_t take_task() const { return tasks->next.fetch_add(1, std::memory_order_relaxed); }
+  /// This thread's part of n units, in multiples of `grain`.
+  Range share(std::int64_t n, std::int64_t grain = 1) const {
+    const std::int64_t grains = (n + grain - 1) / grain, threads = pool.size();
+    return {std::min(n, grains * thread / threads * grain),
+            std::min(n, grains * (thread + 1) / threads * grain)};
+  }
+  void fail(const char* what) const {
+    const char* none = nullptr;
+    failure->compare_exchange_strong(none, what, std::memory_order_relaxed);
+  }
+};
+
+using Kernel = void (*)(const Step& step, const StepContext& context);
+
+/// How a weight is multiplied.
+enum class Product : std::uint8_t {
+  direct,   // by the dot kernel of its format
+  decoded,  // rows are decoded to f32 first
+};
+
+/// A node ready to run.
+struct Step {
+  Kernel run = nullptr;
+  const Kernels* kernels = nullptr;
+  std::array<Operand, 4> in;
+  std::array<Operand, 2> out;
+  Attr attr;
+  Fast format = Fast::f32;            // matrix products: dot kernel
+  Product product = Product::direct;  // matrix products
+  bool input_ready = false;           // an earlier step left in[0] quantised in shared scratch
+  bool table_ready = false;           // an earlier step computed the rope table
+  std::size_t table_offset = 0;       // bytes into StepContext::tables
+
+  /// REQUIRES: the op's own attributes, which shape inference has checked.
+  template <class T>
+  const T& attr_as() const {
+    const T* held = std::get_if<T>(&attr);
+    check(held != nullptr, "a node with the attributes of its op");
+    return *held;
+  }
+};
+
+/// Bytes of scratch that a step needs.
+struct Scratch {
+  std::size_t tables = 0;  // kept for the whole segment
+  std::size_t shared = 0;
+  std::size_t own = 0;  // of each thread
+};
+
+}  // namespace runnel::cpu

@@ -1,0 +1,193 @@
+#include "backends/cpu/kernel_table.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "backends/cpu/steps/product.h"
+#include "backends/cpu/steps/steps.h"
+
+namespace runnel::cpu {
+namespace {
+
+// ---- kernel names, joined at compile time: "matmul.q4_0" + "." + "avx512vnni" ----
+
+template <std::size_t n>
+struct Text {
+  char chars[n];
+  constexpr Text(const char (&literal)[n]) { std::copy_n(literal, n, chars); }  // NOLINT: implicit
+};
+
+template <Text prefix, std::size_t level>
+struct JoinedName {
+  static constexpr std::size_t kPrefix = sizeof(prefix.chars) - 1;
+  static constexpr std::string_view kSuffix = kIsaLevels[level].suffix;
+  static constexpr auto kChars = [] {
+    std::array<char, kPrefix + 1 + kSuffix.size()> chars{};
+    auto* end = std::copy_n(prefix.chars, kPrefix, chars.begin());
+    *end++ = '.';
+    std::copy(kSuffix.begin(), kSuffix.end(), end);
+    return chars;
+  }();
+};
+
+template <Text prefix, std::size_t level>
+constexpr std::string_view kName{JoinedName<prefix, level>::kChars.data(),
+                                 JoinedName<prefix, level>::kChars.size()};
+
+// ---- conditions ----
+
+/// Small vectors (norm weights, biases, filters) are read as f32.
+template <std::size_t... inputs>
+bool f32_inputs(const Graph& graph, const Node& node) {
+  return ((inputs >= node.in.size() || graph.value(node.in[inputs]).dtype == DType::f32) && ...);
+}
+
+template <DType type>
+bool weights_are(const Graph& graph, const Node& node) {
+  const bool gate_and_up = node.op != Op::matmul_swiglu || graph.value(node.in[2]).dtype == type;
+  return graph.value(node.in[1]).dtype == type && gate_and_up;
+}
+
+bool same_weights(const Graph& graph, const Node& node) {
+  return node.op != Op::matmul_swiglu ||
+         graph.value(node.in[1]).dtype == graph.value(node.in[2]).dtype;
+}
+
+bool bias_is_f32(const Graph& graph, const Node& node) {
+  return node.op != Op::matmul || f32_inputs<2>(graph, node);
+}
+
+using Condition = bool (*)(const Graph& graph, const Node& node);
+
+template <std::size_t level, Condition... conditions>
+bool matches(const Graph& graph, const Node& node, const Caps& caps) {
+  return caps.isa >= kIsaLevels[level].isa && (conditions(graph, node) && ...);
+}
+
+// ---- from a node to a Step ----
+
+Result<Operand> bind(const Graph& graph, ValueId id, std::span<const BufferView> bindings) {
+  const Value& value = graph.value(id);
+  Operand operand;
+  operand.dtype = value.dtype;
+  operand.shape = value.shape;
+  operand.rows_per_token = value.per_token ? value.shape[0] / graph.max_tokens() : 0;
+  operand.state_index = value.state_index;
+  if (value.role == Role::state) return operand;
+  const auto index = static_cast<std::size_t>(id);
+  if (index >= bindings.size() || bindings[index].host() == nullptr)
+    return Status(Code::invalid_argument, value.name + " is not bound to host memory");
+  const BufferView& view = bindings[index];
+  const std::size_t bytes =
+      static_cast<std::size_t>(value.shape.rows()) *
+      quant::row_bytes(value.dtype, static_cast<std::size_t>(value.shape.cols()));
+  if (view.offset > view.buffer->size() || view.buffer->size() - view.offset < bytes)
+    return Status(Code::invalid_argument, value.name + " is bound to too little memory");
+  operand.data = view.host();
+  // Blocks are read byte by byte; plain values in one load.
+  const bool plain = quant::info(value.dtype).block_elems == 1;
+  if (plain && reinterpret_cast<std::uintptr_t>(operand.data) % 4 != 0)
+    return Status(Code::invalid_argument, value.name + " is not aligned to 4 bytes");
+  return operand;
+}
+
+template <std::size_t level, Kernel kernel>
+Result<Step> prepare(const Graph& graph, const Node& node, std::span<const BufferView> bindings) {
+  Step step;
+  step.run = kernel;
+  step.kernels = kIsaLevels[level].kernels;
+  step.attr = node.attr;
+  for (std::size_t i = 0; i < node.in.size(); ++i) {
+    RUNNEL_ASSIGN(step.in[i], bind(graph, node.in[i], bindings));
+  }
+  for (std::size_t i = 0; i < node.out.size(); ++i) {
+    RUNNEL_ASSIGN(step.out[i], bind(graph, node.out[i], bindings));
+  }
+  const bool product =
+      node.op == Op::matmul || node.op == Op::matmul_swiglu || node.op == Op::moe_matmul;
+  if (product) {
+    step.format = fast_format(step.in[1].dtype);
+    step.product = product_for(step.in[1].dtype);
+  }
+  return step;
+}
+
+// ---- rows ----
+
+using ScratchOf = Scratch (*)(const Graph& graph, const Node& node);
+
+template <std::size_t level, Text name, Kernel kernel, Condition... conditions>
+constexpr Row row(Op op, ScratchOf scratch = steps::no_scratch) {
+  return {{op, kName<name, level>, matches<level, conditions...>, prepare<level, kernel>}, scratch};
+}
+
+// A product with weights that have their own dot kernel.
+template <std::size_t level, DType type, Text matmul, Text swiglu, Text moe>
+constexpr std::array<Row, 3> products() {
+  return {row<level, matmul, steps::matmul, weights_are<type>, bias_is_f32>(Op::matmul,
+                                                                            steps::matmul_scratch),
+          row<level, swiglu, steps::matmul_swiglu, weights_are<type>>(Op::matmul_swiglu,
+                                                                      steps::matmul_swiglu_scratch),
+          row<level, moe, steps::moe_matmul, weights_are<type>>(Op::moe_matmul,
+                                                                steps::moe_matmul_scratch)};
+}
+
+template <std::size_t... sizes>
+constexpr auto joined(const std::array<Row, sizes>&... parts) {
+  std::array<Row, (sizes + ...)> all{};
+  auto* end = all.data();
+  ((end = std::copy(parts.begin(), parts.end(), end)), ...);
+  return all;
+}
+
+// clang-format off: one row per op or format, aligned
+template <std::size_t l>
+constexpr auto level_rows() {
+  using namespace steps;  // NOLINT: the kernels' names
+  return joined(
+      products<l, DType::q4_0, "matmul.q4_0", "matmul_swiglu.q4_0", "moe_matmul.q4_0">(),
+      products<l, DType::q4_k, "matmul.q4_k", "matmul_swiglu.q4_k", "moe_matmul.q4_k">(),
+      products<l, DType::q6_k, "matmul.q6_k", "matmul_swiglu.q6_k", "moe_matmul.q6_k">(),
+      products<l, DType::q8_0, "matmul.q8_0", "matmul_swiglu.q8_0", "moe_matmul.q8_0">(),
+      products<l, DType::bf16, "matmul.bf16", "matmul_swiglu.bf16", "moe_matmul.bf16">(),
+      products<l, DType::f16, "matmul.f16", "matmul_swiglu.f16", "moe_matmul.f16">(),
+      products<l, DType::f32, "matmul.f32", "matmul_swiglu.f32", "moe_matmul.f32">(),
+      std::to_array<Row>({
+          // Any other format: rows decoded to f32, then the f32 dot kernel.
+          row<l, "matmul.decoded", matmul, bias_is_f32>(Op::matmul, matmul_scratch),
+          row<l, "matmul_swiglu.decoded", matmul_swiglu, same_weights>(Op::matmul_swiglu,
+                                                                       matmul_swiglu_scratch),
+          row<l, "moe_matmul.decoded", moe_matmul>(Op::moe_matmul, moe_matmul_scratch),
+          row<l, "embed", embed>(Op::embed),
+          row<l, "rms_norm", rms_norm, f32_inputs<1>>(Op::rms_norm),
+          row<l, "add", add>(Op::add),
+          row<l, "swiglu", swiglu>(Op::swiglu),
+          row<l, "rope", rope, f32_inputs<1>>(Op::rope, rope_scratch),
+          row<l, "kv_append", kv_append>(Op::kv_append),
+          row<l, "attention", attention>(Op::attention, attention_scratch),
+          row<l, "short_conv", short_conv, f32_inputs<1, 3>>(Op::short_conv),
+          row<l, "moe_route", moe_route, f32_inputs<1>>(Op::moe_route, moe_route_scratch),
+          row<l, "moe_sum", moe_sum>(Op::moe_sum),
+          row<l, "last_row", last_row>(Op::last_row),
+          row<l, "argmax", argmax>(Op::argmax),
+          row<l, "add_rms_norm", add_rms_norm, f32_inputs<2>>(Op::add_rms_norm),
+          row<l, "rms_norm_rope", rms_norm_rope, f32_inputs<1, 2>>(Op::rms_norm_rope, rope_scratch),
+      }));
+}
+// clang-format on
+
+// Best level first.
+template <std::size_t... i>
+constexpr auto all_rows(std::index_sequence<i...>) {
+  return joined(level_rows<sizeof...(i) - 1 - i>()...);
+}
+constexpr auto kRows = all_rows(std::make_index_sequence<kIsaLevels.size()>{});
+
+}  // namespace
+
+std::span<const Row> kernel_table() {
+  return kRows;
+}
+
+}  // namespace runnel::cpu

@@ -1,0 +1,92 @@
+// matmul: y = x W^T (+ bias). matmul_swiglu: silu(x Wgate^T) * (x Wup^T). Tasks are groups of
+// weight rows, each with all tokens: a weight is read from memory once per step.
+#include "backends/cpu/steps/product.h"
+#include "backends/cpu/steps/steps.h"
+#include "runtime/base/checked.h"
+
+namespace runnel::cpu::steps {
+namespace {
+
+// Everything but the weight rows and y. Quantises x when needed, and waits for it.
+MatmulTask prepare_input(const Step& step, const StepContext& context, std::int64_t n_rows) {
+  const Operand& x = step.in[0];
+  MatmulTask task{};
+  task.k = x.cols();
+  task.n_tokens = n_rows;
+  task.x_stride = prepared_row_bytes(step.format, task.k);
+  task.x = reinterpret_cast<const std::uint8_t*>(x.data);
+  if (!is_quantised(step.format)) return task;
+  task.x = reinterpret_cast<const std::uint8_t*>(context.shared);
+  if (!step.input_ready) {
+    quantise_rows(step, context, n_rows, context.shared);
+    context.pool.barrier();
+  }
+  return task;
+}
+
+Scratch product_scratch(const Graph& graph, const Node& node, std::size_t extra) {
+  const Value &x = graph.value(node.in[0]), &w = graph.value(node.in[1]);
+  const Fast format = fast_format(w.dtype);
+  const std::int64_t k = x.shape.cols(), max_rows = x.shape[0];
+  Scratch scratch;
+  if (is_quantised(format))
+    scratch.shared = static_cast<std::size_t>(prepared_row_bytes(format, k) * max_rows);
+  scratch.own = align_up(slab_bytes(w.dtype, k, max_rows), 64) + extra;
+  return scratch;
+}
+
+std::int64_t up_floats(std::int64_t max_rows) {
+  return std::max(max_rows * kSlabRows, std::min(max_rows, kManyTokens - 1) * kMostRows);
+}
+
+}  // namespace
+
+Scratch matmul_scratch(const Graph& graph, const Node& node) {
+  return product_scratch(graph, node, 0);
+}
+
+void matmul(const Step& step, const StepContext& context) {
+  const Operand &w = step.in[1], &bias = step.in[2], &out = step.out[0];
+  const std::int64_t n_rows = step.in[0].rows(context.params.n_tokens), n_out = w.shape[0];
+  MatmulTask task = prepare_input(step, context, n_rows);
+  const std::int64_t grain = rows_per_task(step, n_out, n_rows, context.pool.size());
+  for (std::int64_t first; (first = context.take_task() * grain) < n_out;) {
+    task.y = out.row(0) + first;
+    task.y_stride = n_out;
+    task.n_rows = std::min(grain, n_out - first);
+    multiply(step, w, first, task, context.own);
+    if (!bias.present()) continue;
+    for (std::int64_t t = 0; t < n_rows; ++t) {
+      float* y = task.y + t * n_out;
+      step.kernels->add(y, y, bias.row(0) + first, task.n_rows);
+    }
+  }
+}
+
+Scratch matmul_swiglu_scratch(const Graph& graph, const Node& node) {
+  const std::int64_t floats = up_floats(graph.value(node.in[0]).shape[0]);
+  return product_scratch(graph, node, static_cast<std::size_t>(floats) * sizeof(float));
+}
+
+void matmul_swiglu(const Step& step, const StepContext& context) {
+  const Operand &x = step.in[0], &gate = step.in[1], &up = step.in[2], &out = step.out[0];
+  const std::int64_t n_rows = x.rows(context.params.n_tokens), n_out = gate.shape[0];
+  MatmulTask task = prepare_input(step, context, n_rows);
+  const std::int64_t grain = rows_per_task(step, n_out, n_rows, context.pool.size());
+  auto* up_rows = reinterpret_cast<float*>(
+      context.own + align_up(slab_bytes(gate.dtype, x.cols(), x.shape[0]), 64));
+  for (std::int64_t first; (first = context.take_task() * grain) < n_out;) {
+    float* y = out.row(0) + first;
+    task.n_rows = std::min(grain, n_out - first);
+    task.y = y;
+    task.y_stride = n_out;
+    multiply(step, gate, first, task, context.own);
+    task.y = up_rows;
+    task.y_stride = task.n_rows;
+    multiply(step, up, first, task, context.own);
+    for (std::int64_t t = 0; t < n_rows; ++t)
+      step.kernels->swiglu(y + t * n_out, y + t * n_out, up_rows + t * task.n_rows, task.n_rows);
+  }
+}
+
+}  // namespace runnel::cpu::steps

@@ -1,0 +1,103 @@
+#include "backends/cpu/steps/product.h"
+
+namespace runnel::cpu {
+namespace {
+
+bool widens(Fast format, std::int64_t n_tokens) {
+  return (format == Fast::f16 || format == Fast::bf16) && n_tokens >= kManyTokens;
+}
+
+std::int64_t padded32(std::int64_t k) {
+  return (k + kBlock32Pad - 1) / kBlock32Pad * kBlock32Pad;
+}
+
+void decode(const Step& step, const Operand& w, const std::byte* row, float* dst) {
+  if (step.product == Product::decoded)
+    quant::codec(w.dtype).decode_row(row, dst, w.cols());
+  else if (step.format == Fast::f16)
+    step.kernels->from_f16(row, dst, w.cols());
+  else
+    step.kernels->from_bf16(row, dst, w.cols());
+}
+
+}  // namespace
+
+Fast fast_format(DType type) {
+  switch (type) {
+    case DType::f16:
+      return Fast::f16;
+    case DType::bf16:
+      return Fast::bf16;
+    case DType::q8_0:
+      return Fast::q8_0;
+    case DType::q4_0:
+      return Fast::q4_0;
+    case DType::q4_k:
+      return Fast::q4_k;
+    case DType::q6_k:
+      return Fast::q6_k;
+    default:
+      return Fast::f32;
+  }
+}
+
+Product product_for(DType type) {
+  const bool direct = type == DType::f32 || fast_format(type) != Fast::f32;
+  return direct ? Product::direct : Product::decoded;
+}
+
+bool is_quantised(Fast format) {
+  return format == Fast::q8_0 || format == Fast::q4_0 || format == Fast::q4_k ||
+         format == Fast::q6_k;
+}
+
+std::int64_t prepared_row_bytes(Fast format, std::int64_t k) {
+  if (format == Fast::q8_0 || format == Fast::q4_0) return 2 * padded32(k);
+  if (is_quantised(format)) return k / 256 * std::int64_t{sizeof(Superblock)};
+  return k * std::int64_t{sizeof(float)};
+}
+
+std::int64_t rows_per_task(const Step& step,
+                           std::int64_t n_rows,
+                           std::int64_t n_tokens,
+                           int n_threads) {
+  if (step.product == Product::decoded || n_tokens >= kManyTokens) return kSlabRows;
+  const std::int64_t even = n_rows / (std::int64_t{n_threads} * 8);
+  return std::clamp<std::int64_t>(even / 4 * 4, 8, kMostRows);
+}
+
+void quantise_rows(const Step& step,
+                   const StepContext& context,
+                   std::int64_t n_rows,
+                   std::byte* dst) {
+  const Operand& x = step.in[0];
+  const std::int64_t k = x.cols(), bytes = prepared_row_bytes(step.format, k);
+  const bool superblocks = step.format == Fast::q4_k || step.format == Fast::q6_k;
+  const auto quantise = superblocks ? step.kernels->quantize256 : step.kernels->quantize32;
+  const Range rows = context.share(n_rows);
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) quantise(x.row(r), k, dst + r * bytes);
+}
+
+std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows) {
+  const bool used = product_for(type) == Product::decoded || widens(fast_format(type), max_rows);
+  return used ? static_cast<std::size_t>(kSlabRows * k) * sizeof(float) : 0;
+}
+
+void multiply(
+    const Step& step, const Operand& w, std::int64_t first, MatmulTask task, std::byte* slab) {
+  const std::byte* rows = w.data + first * w.row_bytes();
+  Fast format = step.format;
+  task.w = reinterpret_cast<const std::uint8_t*>(rows);
+  task.w_stride = w.row_bytes();
+  if (step.product == Product::decoded || widens(format, task.n_tokens)) {
+    auto* decoded = reinterpret_cast<float*>(slab);
+    for (std::int64_t r = 0; r < task.n_rows; ++r)
+      decode(step, w, rows + r * w.row_bytes(), decoded + r * w.cols());
+    task.w = reinterpret_cast<const std::uint8_t*>(slab);
+    task.w_stride = w.cols() * std::int64_t{sizeof(float)};
+    format = Fast::f32;
+  }
+  step.kernels->matmul[static_cast<std::size_t>(format)](task);
+}
+
+}  // namespace runnel::cpu

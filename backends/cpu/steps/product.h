@@ -1,0 +1,44 @@
+// A part of a matrix product on one thread: the pieces that matmul, matmul_swiglu and moe_matmul
+// share. Activations are quantised once per step by all threads, into shared scratch.
+#pragma once
+#include "backends/cpu/kernel.h"
+
+namespace runnel::cpu {
+
+/// Weight rows of one task when rows are decoded or there are many tokens: a decoded slab of them
+/// stays in the L2 cache (32 rows of 2048 values = 256 KiB) while all tokens pass.
+inline constexpr std::int64_t kSlabRows = 32;
+/// From this many tokens on, f16 and bf16 weights are widened once per slab.
+inline constexpr std::int64_t kManyTokens = 8;
+/// Most weight rows of a task with few tokens.
+inline constexpr std::int64_t kMostRows = 256;
+
+/// Weight rows per task: enough tasks to even out threads, few enough to be worth taking.
+std::int64_t rows_per_task(const Step& step,
+                           std::int64_t n_rows,
+                           std::int64_t n_tokens,
+                           int n_threads);
+
+/// Bytes of one row of x as the dot kernels of `format` want it.
+std::int64_t prepared_row_bytes(Fast format, std::int64_t k);
+bool is_quantised(Fast format);
+
+/// The dot kernel for weights of `type`; f32 (after decoding) when it has none of its own.
+Fast fast_format(DType type);
+Product product_for(DType type);
+
+/// This thread's part of quantising rows of x into dst; the caller then waits at the barrier.
+void quantise_rows(const Step& step,
+                   const StepContext& context,
+                   std::int64_t n_rows,
+                   std::byte* dst);
+
+/// Bytes of decoded slab a thread needs for weights of this type at `max_rows` rows of x.
+std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows);
+
+/// Multiplies rows [first, first + n) of w (its leading dimensions flattened) with the rows of x in
+/// `task` and stores to task.y. `task` has everything but the weight; slab: see slab_bytes.
+void multiply(
+    const Step& step, const Operand& w, std::int64_t first, MatmulTask task, std::byte* slab);
+
+}  // namespace runnel::cpu

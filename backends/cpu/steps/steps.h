@@ -1,0 +1,34 @@
+// The kernels of kernel_table.cc: how each op is cut among threads. The arithmetic is in isa/.
+#pragma once
+#include "backends/cpu/kernel.h"
+
+namespace runnel::cpu::steps {
+
+void embed(const Step& step, const StepContext& context);
+void rms_norm(const Step& step, const StepContext& context);
+void matmul(const Step& step, const StepContext& context);
+void add(const Step& step, const StepContext& context);
+void swiglu(const Step& step, const StepContext& context);
+void rope(const Step& step, const StepContext& context);
+void kv_append(const Step& step, const StepContext& context);
+void attention(const Step& step, const StepContext& context);
+void short_conv(const Step& step, const StepContext& context);
+void moe_route(const Step& step, const StepContext& context);
+void moe_matmul(const Step& step, const StepContext& context);
+void moe_sum(const Step& step, const StepContext& context);
+void last_row(const Step& step, const StepContext& context);
+void argmax(const Step& step, const StepContext& context);
+void add_rms_norm(const Step& step, const StepContext& context);
+void matmul_swiglu(const Step& step, const StepContext& context);
+void rms_norm_rope(const Step& step, const StepContext& context);
+
+/// Scratch each of them needs; no_scratch for the others.
+Scratch no_scratch(const Graph& graph, const Node& node);
+Scratch matmul_scratch(const Graph& graph, const Node& node);
+Scratch matmul_swiglu_scratch(const Graph& graph, const Node& node);
+Scratch moe_matmul_scratch(const Graph& graph, const Node& node);
+Scratch moe_route_scratch(const Graph& graph, const Node& node);
+Scratch rope_scratch(const Graph& graph, const Node& node);
+Scratch attention_scratch(const Graph& graph, const Node& node);
+
+}  // namespace runnel::cpu::steps
