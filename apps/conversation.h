@@ -1,0 +1,41 @@
+// The messages of a chat, and the file /save writes and /load reads.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "runtime/api/runnel.h"
+
+namespace runnel::app {
+
+struct Message {
+  std::string role, content;
+};
+
+class Conversation {
+ public:
+  /// Empty `text` removes the system message.
+  void set_system(const std::string& text);
+  void add(std::string role, std::string content) {
+    messages_.push_back({std::move(role), std::move(content)});
+  }
+  void remove_last() { messages_.pop_back(); }
+  /// Everything but the system message.
+  void clear();
+  /// Drops the last reply, and with it nothing else; false when there is none.
+  bool drop_reply();
+  /// The last user message, or null.
+  Message* last_question();
+  const std::vector<Message>& messages() const { return messages_; }
+  /// Views for runnel_session_chat, valid until the conversation changes.
+  std::vector<runnel_message> views() const;
+
+  /// Text of what went wrong, empty when all went well. A failed load changes nothing, a failed
+  /// save leaves no file behind.
+  std::string save(const std::string& path) const;
+  std::string load(const std::string& path);
+
+ private:
+  std::vector<Message> messages_;
+};
+
+}  // namespace runnel::app

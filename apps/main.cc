@@ -1,0 +1,138 @@
+// runnel VERB [flags]: the verb table, help, and what a mistyped word probably meant.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <numeric>
+
+#include "apps/app.h"
+#include "apps/terminal.h"
+
+namespace runnel::app {
+namespace {
+
+constexpr std::array kVerbs{
+    Verb{"chat", "talk to a model (the bundled one without -m)", declare_chat},
+    Verb{"run", "answer one prompt", declare_run},
+    Verb{"convert", "Hugging Face folder to GGUF", declare_convert},
+    Verb{"quantize", "GGUF to GGUF with another weight type", declare_quantize},
+    Verb{"inspect", "what a model file holds", declare_inspect},
+    Verb{"tokenize", "token ids of a text", declare_tokenize},
+    Verb{"logits", "logits of token ids, as a .npy file", declare_logits},
+    Verb{"perplexity", "perplexity of a text, KL divergence between models", declare_perplexity},
+    Verb{"bench", "prompt and generation speed", declare_bench},
+    Verb{"devices", "backends compiled in, and whether they work here", declare_devices},
+};
+
+/// Edits (insert, delete, replace, swap neighbours as two) that turn a into b. SOURCE: Levenshtein
+/// 1966.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replace = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replace, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+/// ", did you mean X?" for the closest known word, or nothing when none is close.
+std::string suggestion(std::string_view word, const std::vector<std::string>& known) {
+  std::string best;
+  std::size_t best_distance = word.size() / 2 + 1;
+  for (const std::string& candidate : known) {
+    const std::size_t distance = edit_distance(word, candidate);
+    if (distance < best_distance) {
+      best_distance = distance;
+      best = candidate;
+    }
+  }
+  return best.empty() ? "" : ", did you mean " + best + "?";
+}
+
+std::vector<std::string> verb_names() {
+  std::vector<std::string> names;
+  for (const Verb& verb : kVerbs) names.emplace_back(verb.name);
+  return names;
+}
+
+std::vector<std::string> flag_names(const CLI::App& verb) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : verb.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  return names;
+}
+
+int usage_error(const std::string& message) {
+  std::fprintf(stderr, "runnel: %s\n", message.c_str());
+  return static_cast<int>(Exit::usage);
+}
+
+/// Explains what CLI11 could not parse.
+int explain(const CLI::ParseError& error, CLI::App& program) {
+  if (error.get_exit_code() == 0) {  // --help, --version
+    program.exit(error);
+    return 0;
+  }
+  const std::vector<CLI::App*> chosen = program.get_subcommands();
+  if (error.get_name() == "ExtrasError" && !chosen.empty()) {
+    for (const std::string& extra : chosen.front()->remaining(true))
+      if (extra.size() > 1 && extra[0] == '-') {
+        const std::string flag = extra.substr(0, extra.find('='));
+        return usage_error("unknown flag " + flag + suggestion(flag, flag_names(*chosen.front())));
+      }
+  }
+  return usage_error(error.what());
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App program("Runnel runs quantised small language models on this machine.", "runnel");
+  program.set_version_flag("--version", runnel_version());
+  program.require_subcommand(1);
+  for (const Verb& verb : kVerbs) verb.declare(*program.add_subcommand(verb.name, verb.summary));
+  if (argc < 2) {
+    std::fputs(program.help().c_str(), stderr);
+    return static_cast<int>(Exit::usage);
+  }
+  const std::string first = argv[1];
+  const auto names = verb_names();
+  if (first[0] != '-' && std::ranges::find(names, first) == names.end())
+    return usage_error("unknown verb \"" + first + "\"" + suggestion(first, names));
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return explain(error, program);
+  }
+  std::fflush(stdout);
+  return static_cast<int>(Exit::ok);
+}
+
+}  // namespace
+}  // namespace runnel::app
+
+int main(int argc, char** argv) {
+  using runnel::app::Exit;
+  try {
+    return runnel::app::run_program(argc, argv);
+  } catch (const runnel::app::Failure& failure) {
+    std::fflush(stdout);
+    if (!failure.message.empty())
+      std::fprintf(stderr, "%s\n",
+                   runnel::app::coloured("runnel: " + failure.message, runnel::app::Colour::red,
+                                         runnel::app::stderr_is_terminal())
+                       .c_str());
+    return static_cast<int>(failure.code);
+  } catch (const std::bad_alloc&) {
+    std::fputs("runnel: out of memory\n", stderr);
+    return static_cast<int>(Exit::out_of_memory);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "runnel: %s\n", error.what());
+    return static_cast<int>(Exit::bad_input);
+  }
+}

@@ -1,0 +1,164 @@
+// Flags of the verbs that run a model, and the handles made from them.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "apps/app.h"
+#include "apps/terminal.h"
+
+namespace runnel::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+Exit exit_for(runnel_status status) {
+  switch (status) {
+    case RUNNEL_OK:
+      return Exit::ok;
+    case RUNNEL_ERROR_OUT_OF_MEMORY:
+      return Exit::out_of_memory;
+    case RUNNEL_ERROR_DEVICE:
+      return Exit::device;
+    case RUNNEL_ERROR_CANCELLED:
+      return Exit::interrupted;
+    case RUNNEL_ERROR_INVALID_ARGUMENT:
+      return Exit::usage;
+    default:
+      return Exit::bad_input;
+  }
+}
+
+void print_log(void*, runnel_log_level level, const char* message) {
+  static constexpr std::array<const char*, 4> kNames{"error", "warning", "info", "debug"};
+  std::fprintf(stderr, "%s: %s\n", kNames[static_cast<std::size_t>(level)], message);
+}
+
+}  // namespace
+
+void fail(Exit code, std::string message) {
+  throw Failure{code, std::move(message)};
+}
+
+void must(runnel_status status, std::string_view what) {
+  if (status == RUNNEL_OK) return;
+  std::string message(what);
+  if (!message.empty()) message += ": ";
+  message += runnel_last_error();
+  fail(exit_for(status), message.empty() ? runnel_status_name(status) : message);
+}
+
+void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model) {
+  CLI::Option* option = verb.add_option("-m,--model", flags.model, "model file (GGUF)");
+  if (model == ModelFlag::required) option->required();
+  verb.add_option("--backend", flags.backend, "auto, or a name listed by `runnel devices`");
+  verb.add_option("-t,--threads", flags.threads, "CPU threads (0 = physical cores)")
+      ->check(CLI::Range(0, 1024));
+  verb.add_option("-c,--ctx-size", flags.context,
+                  "context in tokens (0 = the model's, at most 8192)")
+      ->check(CLI::Range(0, 1 << 24));
+  verb.add_option("--kv", flags.kv, "KV cache type: f16 or f32")
+      ->check(CLI::IsMember({"f16", "f32"}));
+  verb.add_flag("--strict", flags.strict, "fail when an operator has no kernel on the backend");
+  verb.add_flag("-v,--verbose", flags.verbose, "say more on stderr");
+}
+
+runnel_engine_options engine_options(const ModelFlags& flags) {
+  runnel_engine_options options;
+  runnel_engine_options_init(&options);
+  if (!flags.shape.empty()) {
+    options.synthetic_shape = flags.shape.c_str();
+    options.synthetic_type = flags.type.c_str();
+  } else {
+    options.model_path = flags.model.c_str();
+  }
+  options.backend = flags.backend.c_str();
+  options.n_threads = flags.threads;
+  options.strict = flags.strict ? 1 : 0;
+  options.on_log = print_log;
+  options.log_level = flags.verbose ? RUNNEL_LOG_DEBUG : RUNNEL_LOG_WARN;
+  return options;
+}
+
+runnel_session_options session_options(const ModelFlags& flags) {
+  runnel_session_options options;
+  runnel_session_options_init(&options);
+  options.context_size = flags.context;
+  options.kv_type = flags.kv == "f32" ? RUNNEL_KV_F32 : RUNNEL_KV_F16;
+  return options;
+}
+
+EnginePtr open_engine(const ModelFlags& flags) {
+  ProgressBar bar("loading");
+  runnel_engine_options options = engine_options(flags);
+  options.progress_user = &bar;
+  options.on_progress = [](void* user, float fraction) {
+    static_cast<ProgressBar*>(user)->update(static_cast<double>(fraction));
+    return 1;
+  };
+  runnel_engine* engine = nullptr;
+  const runnel_status status = runnel_engine_create(&options, &engine);
+  bar.clear();
+  must(status, flags.shape.empty() ? flags.model : flags.shape);
+  EnginePtr owner(engine);
+  if (flags.verbose) {
+    const runnel_model_info info = model_info(engine);
+    std::fprintf(
+        stderr, "info: %s (%s, %s), %.1f M parameters, %.1f MiB, %s, loaded in %.3f s\n", info.name,
+        info.architecture, info.file_type, static_cast<double>(info.n_parameters) / 1e6,
+        static_cast<double>(info.weight_bytes) / 1048576.0, info.backend, info.load_seconds);
+  }
+  return owner;
+}
+
+SessionPtr open_session(runnel_engine* engine, const ModelFlags& flags) {
+  const runnel_session_options options = session_options(flags);
+  runnel_session* session = nullptr;
+  must(runnel_session_create(engine, &options, &session));
+  return SessionPtr(session);
+}
+
+runnel_model_info model_info(const runnel_engine* engine) {
+  runnel_model_info info;
+  runnel_model_info_init(&info);
+  must(runnel_engine_info(engine, &info));
+  return info;
+}
+
+std::string bundled_model() {
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const char* folder : {"../share/runnel", "../models", "models"}) {
+    std::vector<std::string> found;
+    for (const auto& entry : fs::directory_iterator(program / folder, ignored))
+      if (entry.path().extension() == ".gguf")
+        found.push_back(entry.path().lexically_normal().string());
+    if (!found.empty()) return *std::ranges::min_element(found);
+  }
+  fail(Exit::usage, "no bundled model found beside the program: name one with -m FILE");
+}
+
+std::vector<std::int32_t> tokenize(const runnel_engine* engine,
+                                   std::string_view text,
+                                   std::uint32_t flags) {
+  std::size_t n = 0;
+  std::vector<std::int32_t> ids(text.size() +
+                                2);  // never more tokens than bytes, BOS and one spare
+  must(runnel_tokenize(engine, text.data(), text.size(), flags, ids.data(), ids.size(), &n));
+  ids.resize(n);
+  return ids;
+}
+
+std::string read_file(const std::string& path) {
+  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  std::ifstream in(path, std::ios::binary);
+  if (!in || fs::is_directory(path)) fail(Exit::bad_input, "cannot read " + path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+}  // namespace runnel::app

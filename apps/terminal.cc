@@ -1,0 +1,86 @@
+#include "apps/terminal.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+namespace runnel::app {
+namespace {
+
+std::atomic<bool> g_interrupted{false};
+std::atomic<void (*)(void*)> g_callback{nullptr};
+std::atomic<void*> g_context{nullptr};
+
+void handle_interrupt(int) {
+  g_interrupted = true;
+  if (const auto callback = g_callback.load()) callback(g_context.load());
+}
+
+}  // namespace
+
+bool stdin_is_terminal() {
+  return isatty(STDIN_FILENO) != 0;
+}
+bool stdout_is_terminal() {
+  return isatty(STDOUT_FILENO) != 0;
+}
+bool stderr_is_terminal() {
+  return isatty(STDERR_FILENO) != 0;
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::string coloured(std::string_view text, Colour colour, bool terminal) {
+  static const bool allowed = environment("NO_COLOR").empty() && environment("TERM") != "dumb";
+  static constexpr std::array<const char*, 4> kCodes{"\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[36m"};
+  if (!terminal || !allowed) return std::string(text);
+  return kCodes[static_cast<std::size_t>(colour)] + std::string(text) + "\x1b[0m";
+}
+
+void ProgressBar::update(double fraction, std::string_view detail) {
+  const int percent = static_cast<int>(fraction * 100.0);
+  if (!stderr_is_terminal() || percent == shown_percent_) return;
+  shown_percent_ = percent;
+  drawn_ = true;
+  constexpr int kWidth = 30;
+  std::string bar(static_cast<std::size_t>(percent * kWidth / 100), '#');
+  bar.resize(kWidth, '.');
+  std::fprintf(stderr, "\r\x1b[K%s [%s] %3d%% %.*s", title_.c_str(), bar.c_str(), percent,
+               static_cast<int>(detail.size()), detail.data());
+  std::fflush(stderr);
+}
+
+void ProgressBar::clear() {
+  if (drawn_) std::fputs("\r\x1b[K", stderr);
+  drawn_ = false;
+}
+
+InterruptGuard::InterruptGuard(void (*on_interrupt)(void*), void* context) {
+  g_interrupted = false;
+  g_context = context;
+  g_callback = on_interrupt;
+  struct sigaction action {};
+  action.sa_handler = handle_interrupt;
+  action.sa_flags = SA_RESTART;  // a line being typed survives
+  sigaction(SIGINT, &action, nullptr);
+}
+
+InterruptGuard::~InterruptGuard() {
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGINT, &action, nullptr);
+  g_callback = nullptr;
+}
+
+bool InterruptGuard::interrupted() {
+  return g_interrupted;
+}
+
+}  // namespace runnel::app

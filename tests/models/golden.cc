@@ -1,0 +1,140 @@
+#include "tests/models/golden.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include <doctest/doctest.h>
+
+#include "converters/convert.h"
+#include "converters/safetensors.h"
+
+namespace runnel::tests {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Removed with everything in it when the process ends.
+struct TemporaryFolder {
+  fs::path path = fs::temp_directory_path() / ("runnel-models-" + std::to_string(getpid()));
+  TemporaryFolder() { fs::create_directories(path); }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+};
+
+fs::path source_folder(const std::string& model) {
+  return fs::path(RUNNEL_SOURCE_DIR) / "tests" / "models" / model;
+}
+
+}  // namespace
+
+std::span<const char* const> tiny_models() {
+  static const char* const kModels[] = {"tiny-lfm2", "tiny-lfm2-autoff", "tiny-lfm2moe",
+                                        "tiny-llama", "tiny-qwen3"};
+  return kModels;
+}
+
+const std::string& converted(const std::string& model, const std::string& recipe) {
+  static TemporaryFolder folder;
+  static std::map<std::string, std::string> made;
+  std::string& path = made[model + "/" + recipe];
+  if (!path.empty()) return path;
+  path = (folder.path / (model + "-" + recipe + ".gguf")).string();
+  converters::ConvertOptions options;
+  options.hf_dir = source_folder(model).string();
+  options.out_path = path;
+  options.recipe = recipe;
+  const auto summary = converters::convert(options);
+  REQUIRE_MESSAGE(summary.ok(), summary.status().message());
+  return path;
+}
+
+std::unique_ptr<Engine> load_engine(const std::string& path,
+                                    const std::string& backend,
+                                    int n_threads) {
+  Result<GgufFile> file = GgufFile::open(path);
+  REQUIRE_MESSAGE(file.ok(), file.status().message());
+  EngineOptions options;
+  options.backend = backend;
+  options.n_threads = n_threads;
+  options.fallback = Fallback::error;
+  Result<std::unique_ptr<Engine>> engine = Engine::create(*std::move(file), options);
+  REQUIRE_MESSAGE(engine.ok(), engine.status().message());
+  return *std::move(engine);
+}
+
+std::unique_ptr<Session> new_session(Engine& engine, SessionOptions options) {
+  Result<std::unique_ptr<Session>> session = Session::create(engine, options);
+  REQUIRE_MESSAGE(session.ok(), session.status().message());
+  return *std::move(session);
+}
+
+std::vector<GoldenCase> golden_cases(const std::string& model) {
+  std::ifstream in(source_folder(model) / "golden.json");
+  const auto json = nlohmann::json::parse(in);
+  const Result<MappedFile> file =
+      MappedFile::open((source_folder(model) / "golden.safetensors").string());
+  REQUIRE(file.ok());
+  const auto tensors = converters::parse_safetensors(file->bytes(), "golden");
+  REQUIRE(tensors.ok());
+  std::vector<GoldenCase> cases;
+  for (const auto& entry : json["cases"]) {
+    GoldenCase golden{entry["ids"], entry["rows"], {}};
+    for (const converters::SourceTensor& tensor : *tensors) {
+      if (tensor.name != entry["tensor"]) continue;
+      golden.logits.resize(tensor.bytes / sizeof(float));
+      std::memcpy(golden.logits.data(), file->bytes().data() + tensor.offset, tensor.bytes);
+    }
+    REQUIRE(!golden.logits.empty());
+    cases.push_back(std::move(golden));
+  }
+  return cases;
+}
+
+std::vector<float> all_logits(Session& session, std::span<const TokenId> ids) {
+  std::vector<float> rows;
+  const Status ran =
+      session.evaluate(ids, [&](std::int64_t, std::int64_t, std::span<const float> logits) {
+        rows.insert(rows.end(), logits.begin(), logits.end());
+        return true;
+      });
+  REQUIRE_MESSAGE(ran.ok(), ran.message());
+  return rows;
+}
+
+double error_in_deviations(std::span<const float> a, std::span<const float> b) {
+  REQUIRE(a.size() == b.size());
+  double sum = 0, squares = 0, worst = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    sum += b[i];
+    squares += static_cast<double>(b[i]) * b[i];
+    worst = std::max(worst, std::fabs(static_cast<double>(a[i]) - b[i]));
+    if (!std::isfinite(a[i])) worst = HUGE_VAL;
+  }
+  const double n = static_cast<double>(b.size());
+  return worst / std::sqrt(squares / n - sum / n * (sum / n));
+}
+
+std::vector<TokenId> random_ids(std::size_t n, std::int64_t n_vocab, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<TokenId> ids(n);
+  for (TokenId& id : ids) id = static_cast<TokenId>(random() % static_cast<std::uint64_t>(n_vocab));
+  return ids;
+}
+
+std::vector<std::string> usable_backends() {
+  std::vector<std::string> names;
+  for (const BackendInfo& row : backend_registry())
+    if (row.available()) names.emplace_back(row.name);
+  return names;
+}
+
+}  // namespace runnel::tests

@@ -1,0 +1,45 @@
+// Tiny random models and their reference logits (transformers, float32 arithmetic), for tests.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/session/session.h"
+
+namespace runnel::tests {
+
+/// Folders below tests/models/ with a tiny checkpoint and golden logits.
+std::span<const char* const> tiny_models();
+
+/// The checkpoint converted to `recipe`, in a temporary folder, made once per process.
+const std::string& converted(const std::string& model, const std::string& recipe);
+
+/// An engine on the file; fails the test on an error.
+std::unique_ptr<Engine> load_engine(const std::string& path,
+                                    const std::string& backend,
+                                    int n_threads = 2);
+
+/// A session with f32 KV unless told otherwise.
+std::unique_ptr<Session> new_session(Engine& engine, SessionOptions options = {512, DType::f32, 0});
+
+struct GoldenCase {
+  std::vector<TokenId> ids;
+  std::vector<std::int64_t> rows;  // which positions the logits belong to
+  std::vector<float> logits;       // [rows, n_vocab]
+};
+std::vector<GoldenCase> golden_cases(const std::string& model);
+
+/// All rows of logits of `ids`: [ids, n_vocab].
+std::vector<float> all_logits(Session& session, std::span<const TokenId> ids);
+
+/// max |a - b| / standard deviation of b.
+double error_in_deviations(std::span<const float> a, std::span<const float> b);
+
+/// Some token ids below n_vocab, the same for the same seed.
+std::vector<TokenId> random_ids(std::size_t n, std::int64_t n_vocab, unsigned seed);
+
+/// Names of the backends that work here.
+std::vector<std::string> usable_backends();
+
+}  // namespace runnel::tests
