@@ -188,8 +188,11 @@ TEST_CASE("GgufFile, OpensFilesAndNamesThemInErrors") {
   Result<GgufFile> opened = GgufFile::open(dir / "model.gguf");
   REQUIRE(opened.ok());
   const std::string_view view = opened->tensors()[0].name;
-  const GgufFile moved = *std::move(opened);
-  const GgufFile copy = moved;  // shares the map
+  GgufFile copy;
+  {
+    const GgufFile moved = *std::move(opened);
+    copy = moved;  // shares the map, which outlives `moved`
+  }
   CHECK(view == "a.weight");
   CHECK(copy.file_bytes() == image.size());
 
