@@ -71,8 +71,7 @@ void encode_mxfp4(const float* src, const float* importance, std::byte* dst, std
   Samples samples;
   for (std::int64_t i = 0; i < n; i += 32, dst += sizeof(Block)) {
     load_wide_samples(src + i, importance ? importance + i : nullptr, samples);
-    float largest = 0;
-    for (int k = 0; k < 32; ++k) largest = std::max(largest, std::fabs(samples.x[k]));
+    const float largest = largest_counted(samples.x, samples.w, 32);
     Block block{};
     if (largest > 0) {
       // largest is in [2^p, 2^(p+1)) and 12 = 1.5 * 2^3: the level of largest is 8, 12 or clipped

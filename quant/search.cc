@@ -49,6 +49,8 @@ float least_counted(const float* w, int n) {
   return 1e-6f * *std::max_element(w, w + n);
 }
 
+}  // namespace
+
 float largest_counted(const float* x, const float* w, int n) {
   const float least = least_counted(w, n);
   float largest = 0;
@@ -56,6 +58,8 @@ float largest_counted(const float* x, const float* w, int n) {
     if (w[i] >= least) largest = std::max(largest, std::fabs(x[i]));
   return largest;
 }
+
+namespace {
 
 // The scale for which x ~ scale * level is best when codes are chosen with `inverse`, and the
 // squared error it saves compared with decoding everything to 0.

@@ -21,6 +21,10 @@ struct Samples {
 /// where it is null or has no positive entry. Uniform is what minimises the plain squared error.
 void load_samples(const float* x, const float* importance, int n, Samples& out);
 
+/// The largest magnitude among the values that weigh at least a millionth of the largest weight:
+/// what sets the range of candidate scales.
+float largest_counted(const float* x, const float* w, int n);
+
 /// What a code stands for, in units of the scale: first + code for code < n, or an entry of a
 /// codebook (16 ascending int8 levels).
 struct Levels {
