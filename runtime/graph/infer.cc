@@ -72,6 +72,7 @@ class Checker {
   void ids(std::size_t i, int rank) {
     require(in(i).shape.rank == rank && in(i).dtype == DType::i32,
             input(i) + " is no i32 array of " + std::to_string(rank) + " dimension(s)");
+    require(in(i).role != Role::state, input(i) + " is a state");
   }
   void state(std::size_t i, StateKind kind) {
     require(in(i).role == Role::state && in(i).state == kind, input(i) + " is not its state");
