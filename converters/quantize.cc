@@ -20,12 +20,6 @@ std::vector<std::string> input_paths(const std::string& path) {
   return paths;
 }
 
-// Keys that describe the input's number formats, alignment or files; written anew or not at all.
-bool is_copied(std::string_view key) {
-  return key != "general.file_type" && key != "general.quantization_version" &&
-         key != "general.alignment" && !is_split_key(key);
-}
-
 // Opens the file again, which gives the pages touched so far back to the system.
 Status reopen(const std::string& path, GgufFile* file) {
   const GgufFile before = *file;  // shares the maps until the new ones are there
@@ -54,8 +48,7 @@ Result<ConvertSummary> quantize(const QuantizeOptions& options) {
   RUNNEL_ASSIGN(std::string architecture, architecture_of(file));
 
   GgufWriter writer;
-  for (const GgufKey& key : file.keys())
-    if (is_copied(key.name)) writer.set_raw(key);
+  for (const GgufKey& key : file.keys()) writer.set_raw(key);  // leaves out alignment and split
   writer.set_u32("general.file_type", recipe->gguf_file_type);
   writer.set_u32("general.quantization_version", 2);
 
