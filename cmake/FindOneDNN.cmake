@@ -15,7 +15,7 @@ include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(OneDNN
   REQUIRED_VARS OneDNN_LIBRARY OneDNN_INCLUDE_DIR VERSION_VAR OneDNN_VERSION)
 if(OneDNN_FOUND AND NOT TARGET OneDNN::dnnl)
-  add_library(OneDNN::dnnl UNKNOWN IMPORTED)
+  add_library(OneDNN::dnnl UNKNOWN IMPORTED GLOBAL)
   set_target_properties(OneDNN::dnnl PROPERTIES
     IMPORTED_LOCATION ${OneDNN_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${OneDNN_INCLUDE_DIR})
 endif()
