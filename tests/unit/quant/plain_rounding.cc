@@ -56,12 +56,12 @@ void round_affine_block(std::span<float> x, std::size_t length, int last, int hi
   const float dmin = as_half(minimum / static_cast<float>(highest));
   for (std::size_t i = 0; i < x.size(); i += length) {
     const auto [part_scale, part_minimum] = range(x.subspan(i, length));
-    const float step = d * std::round(part_scale / d);
-    const float offset = dmin * std::round(part_minimum / dmin);
+    const float step = d != 0 ? d * std::round(part_scale / d) : 0;
+    const float offset = dmin != 0 ? dmin * std::round(part_minimum / dmin) : 0;
     for (float& value : x.subspan(i, length))
-      value =
-          step * std::clamp(std::round((value + offset) / step), 0.0f, static_cast<float>(last)) -
-          offset;
+      value = step * std::clamp(std::round(step != 0 ? (value + offset) / step : 0), 0.0f,
+                                static_cast<float>(last)) -
+              offset;
   }
 }
 
