@@ -14,6 +14,8 @@
 
 #include "converters/convert.h"
 #include "converters/safetensors.h"
+#include "quant/half.h"
+#include "runtime/io/gguf_writer.h"
 
 namespace runnel::tests {
 namespace {
@@ -29,6 +31,34 @@ struct TemporaryFolder {
     fs::remove_all(path, ignored);
   }
 };
+
+/// theta_i / bf16(theta_i), the divisors that turn exact frequencies into the reference's.
+std::vector<float> rounding_factors(const RopeAttr& rope) {
+  std::vector<float> factors;
+  for (int i = 0; i < rope.rotary_dim / 2; ++i) {
+    const double exact = std::pow(static_cast<double>(rope.theta), -2.0 * i / rope.rotary_dim);
+    const float rounded = quant::bf16_to_f32(quant::f32_to_bf16(static_cast<float>(exact)));
+    factors.push_back(static_cast<float>(exact / static_cast<double>(rounded)));
+  }
+  return factors;
+}
+
+/// Copies the model file and adds the reference's RoPE frequencies.
+Status add_rounded_frequencies(const std::string& from, const std::string& to) {
+  RUNNEL_ASSIGN(const GgufFile file, GgufFile::open(from));
+  RUNNEL_ASSIGN(const Model model, Model::load(file));
+  const std::vector<float> factors = rounding_factors(model.config.rope);
+  GgufWriter writer;
+  for (const GgufKey& key : file.keys()) writer.set_raw(key);
+  for (const GgufTensor& tensor : file.tensors())
+    RUNNEL_TRY(writer.add_tensor(tensor.name, tensor.dtype, tensor.shape));
+  const Shape shape{static_cast<std::int64_t>(factors.size())};
+  RUNNEL_TRY(writer.add_tensor("rope_freqs.weight", DType::f32, shape));
+  RUNNEL_TRY(writer.begin_file(to));
+  for (const GgufTensor& tensor : file.tensors()) RUNNEL_TRY(writer.write(tensor.data));
+  RUNNEL_TRY(writer.write(std::as_bytes(std::span(factors))));
+  return writer.finish();
+}
 
 fs::path source_folder(const std::string& model) {
   return fs::path(RUNNEL_SOURCE_DIR) / "tests" / "models" / model;
@@ -50,10 +80,12 @@ const std::string& converted(const std::string& model, const std::string& recipe
   path = (folder.path / (model + "-" + recipe + ".gguf")).string();
   converters::ConvertOptions options;
   options.hf_dir = source_folder(model).string();
-  options.out_path = path;
+  options.out_path = path + ".exact";
   options.recipe = recipe;
   const auto summary = converters::convert(options);
   REQUIRE_MESSAGE(summary.ok(), summary.status().message());
+  const Status added = add_rounded_frequencies(options.out_path, path);
+  REQUIRE_MESSAGE(added.ok(), added.message());
   return path;
 }
 

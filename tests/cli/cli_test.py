@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""The `runnel` program as a user sees it. Usage: cli_test.py PROGRAM [unittest arguments]"""
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = str(Path(sys.argv.pop(1)).resolve()) if len(sys.argv) > 1 else "runnel"
+DEMO = str(next((ROOT / "models").glob("demo-*.gguf")))
+TINY = ROOT / "tests" / "models" / "tiny-lfm2"
+
+
+def run(*arguments, stdin="", environment=None, timeout=300):
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)], input=stdin.encode(), capture_output=True, timeout=timeout,
+        env={**os.environ, **(environment or {})})
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def good(self, *arguments, **options):
+        code, out, err = run(*arguments, **options)
+        self.assertEqual(code, 0, err)
+        return out, err
+
+    def bad(self, code, text, *arguments, **options):
+        got, out, err = run(*arguments, **options)
+        self.assertEqual(got, code, err)
+        self.assertIn(text, err)
+        self.assertEqual(out, "")
+
+
+class Usage(Case):
+    def test_mistakes_are_usage_errors_with_a_hint(self):
+        self.bad(2, "did you mean tokenize?", "tokenise")
+        self.bad(2, "did you mean --prompt?", "run", "-m", DEMO, "--promt", "x")
+        self.bad(2, "--model", "run", "-p", "x")
+        self.bad(2, "unknown verb", "frobnicate")
+        self.bad(2, "", "run", "-m", DEMO, "-p", "x", "-t", "-3")
+        self.bad(2, "f16", "run", "-m", DEMO, "-p", "x", "--kv", "f8")
+        self.bad(2, "backend", "run", "-m", DEMO, "-p", "x", "--backend", "abacus")
+        self.bad(2, "temperature", "run", "-m", DEMO, "-p", "x", "--temp", "-1")
+        code, out, err = run()
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn("chat", err)
+
+    def test_help_and_version(self):
+        self.assertIn("tokenize", self.good("--help")[0])
+        self.assertIn("--temp", self.good("run", "--help")[0])
+        self.assertRegex(self.good("--version")[0], r"^\d+\.\d+\.\d+")
+
+    def test_bad_models_are_bad_input(self):
+        self.bad(3, "missing.gguf", "run", "-m", self.folder / "missing.gguf", "-p", "x")
+        broken = self.folder / "broken.gguf"
+        broken.write_bytes(Path(DEMO).read_bytes()[:5000])
+        self.bad(3, "broken.gguf", "inspect", broken)
+        self.bad(3, "", "run", "-m", broken, "-p", "x")
+        broken.write_bytes(b"not a model")
+        self.bad(3, "", "chat", "-m", broken)
+
+    def test_no_colour_off_a_terminal(self):
+        for code, out, err in (run("run", "-m", "nowhere"), run("devices")):
+            self.assertNotIn("\x1b", out + err)
+
+
+class Text(Case):
+    def test_tokenize(self):
+        out, _ = self.good("tokenize", "-m", DEMO, "-p", "Hello world")
+        self.assertEqual(out.split(), ["4607", "1186"])
+        out, _ = self.good("tokenize", "-m", DEMO, "-f", "-", "--bos", "--special", stdin="<|im_start|>Hello world")
+        self.assertEqual(out.split(), ["1", "6", "4607", "1186"])
+        out, _ = self.good("tokenize", "-m", DEMO, "-p", "<|im_start|>é", "--json")
+        self.assertEqual(len(json.loads(out)["ids"]), len(json.loads(out)["pieces"]))
+        self.assertNotIn(6, json.loads(out)["ids"])
+
+    def test_run(self):
+        out, err = self.good("run", "-m", DEMO, "-p", "What is 12 + 30?", "--temp", 0)
+        self.assertEqual((out, err), ("12 + 30 = 42.\n", ""))
+        out, _ = self.good("run", "-m", DEMO, "--temp", 0, "--json", stdin="What is 12 + 30?")
+        answer = json.loads(out)
+        self.assertEqual((answer["text"], answer["stop"]), ("12 + 30 = 42.", "eog"))
+        out, _ = self.good("run", "-m", DEMO, "-p", "Hello!", "--temp", 0, "-n", 2, "--json")
+        self.assertEqual((json.loads(out)["tokens"], json.loads(out)["stop"]), (2, "limit"))
+        out, _ = self.good("run", "-m", DEMO, "-p", "What is 12 + 30?", "--temp", 0, "--stop", " =")
+        self.assertEqual(out, "12 + 30\n")
+        out, _ = self.good("run", "-m", DEMO, "--raw", "-p", "The cell", "-n", 8, "--temp", 0)
+        self.assertGreater(len(out), 8)
+
+    def test_a_seed_makes_it_repeatable(self):
+        ask = ["run", "-m", DEMO, "-p", "Tell me something.", "--temp", 1.2, "-n", 24]
+        first, again, other = (self.good(*ask, "-s", seed)[0] for seed in (7, 7, 8))
+        self.assertEqual(first, again)
+        self.assertNotEqual(first, other)
+
+    def test_backends_agree(self):
+        ask = ["run", "-m", DEMO, "-p", "What is 2 + 3?", "--temp", 0, "-n", 12]
+        self.assertEqual(self.good(*ask, "--backend", "cpu")[0], self.good(*ask, "--backend", "reference")[0])
+
+
+class Measure(Case):
+    def test_logits_writes_npy(self):
+        path = self.folder / "out.npy"
+        self.good("logits", "-m", DEMO, "--ids", "1,574,3", "-o", path)
+        data = path.read_bytes()
+        self.assertEqual(data[:8], b"\x93NUMPY\x01\x00")
+        header = data[10:10 + struct.unpack("<H", data[8:10])[0]].decode()
+        self.assertIn("(3, 8192)", header)
+        self.assertEqual(len(data), 10 + len(header) + 3 * 8192 * 4)
+        self.assertEqual((10 + len(header)) % 64, 0)
+        self.bad(2, "9999", "logits", "-m", DEMO, "--ids", "1,9999", "-o", self.folder / "bad.npy")
+        self.assertEqual([p.name for p in self.folder.iterdir()], ["out.npy"])
+
+    def test_perplexity_and_divergence(self):
+        text = self.folder / "text"
+        text.write_text((ROOT / "README.md").read_text()[:6000])
+        measure = ["perplexity", "-m", DEMO, "-f", text, "-c", 128, "--chunks", 2, "--json"]
+        plain = json.loads(self.good(*measure)[0])
+        self.assertEqual((plain["chunks"], plain["tokens"]), (2, 126))
+        self.assertTrue(1 < plain["perplexity"] < 8192)
+        base = self.folder / "base"
+        self.assertNotIn("kl_mean", json.loads(self.good(*measure, "--kl-base", base)[0]))
+        same = json.loads(self.good(*measure, "--kl-base", base)[0])
+        self.assertLess(same["kl_mean"], 1e-3)
+        self.assertGreater(same["top1"], 0.98)
+        self.bad(3, "no logits of this text", *measure[:-3], "--chunks", 1, "--json", "--kl-base", base)
+
+    def test_bench(self):
+        report = json.loads(self.good("bench", "-m", DEMO, "-p", 16, "-n", 4, "-d", 8, "-r", 1, "--json")[0])
+        self.assertGreater(report["prompt"]["tokens_per_second"], 0)
+        self.assertGreater(report["generate"]["tokens_per_second"], 0)
+        self.bad(2, "either", "bench", "-m", DEMO, "--shape", "lfm2-350m")
+        self.bad(2, "lfm2-350m", "bench", "--shape", "lfm2-9b")
+
+    def test_devices(self):
+        names = [row["name"] for row in json.loads(self.good("devices", "--json")[0])]
+        self.assertIn("cpu", names)
+        self.assertEqual(names[-1], "reference")
+
+
+class Files(Case):
+    def test_convert_quantize_inspect(self):
+        bf16, q8 = self.folder / "a.gguf", self.folder / "b.gguf"
+        self.good("convert", TINY, "-o", bf16)
+        report = json.loads(self.good("inspect", bf16, "--json", "--tensors")[0])
+        self.assertEqual(report["metadata"]["general.architecture"], "lfm2")
+        self.assertTrue(report["loads"])
+        self.assertEqual(len(report["tensors"]), report["n_tensors"])
+        self.good("quantize", bf16, q8, "q8_0")
+        self.assertIn("q8_0", self.good("inspect", q8)[0])
+        self.assertLess(q8.stat().st_size, bf16.stat().st_size)
+
+    def test_failures_leave_nothing_behind(self):
+        out = self.folder / "out.gguf"
+        self.bad(3, "", "convert", self.folder, "-o", out)
+        self.bad(3, "", "convert", TINY, "-o", out, "--type", "q9")
+        self.bad(3, "", "convert", TINY, "-o", self.folder / "no" / "out.gguf")
+        self.bad(3, "", "quantize", DEMO, out, "nonsense")
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+
+class Chat(Case):
+    def test_pipe(self):
+        out, err = self.good("chat", "-m", DEMO, "--temp", 0, stdin="What is 12 + 30?\n")
+        self.assertEqual(out, "12 + 30 = 42.\n")
+        self.assertIn("t/s", err)
+
+    def test_the_bundled_model_is_the_default(self):
+        self.assertEqual(self.good("chat", "--temp", 0, "-p", "What is 12 + 30?")[0], "12 + 30 = 42.\n")
+
+    def test_a_follow_up_reuses_the_cache(self):
+        _, err = self.good("chat", "-m", DEMO, "--temp", 0, stdin="What is 12 + 30?\nWhat is 1 + 1?\n")
+        reused = [int(part.split()[0]) for part in err.split("tokens, ")[1:] if "reused" in part.split("|")[0]]
+        self.assertEqual(reused[0], 0)
+        self.assertGreater(reused[1], 20)
+
+    def test_commands(self):
+        saved = self.folder / "chat.json"
+        script = ("/set temp 0\nWhat is 12 + 30?\n/regen\n/edit What is 1 + 1?\n"
+                  f"/save {saved}\n/clear\n/load {saved}\n/stats\n/nonsense\n/exit\nnot reached\n")
+        out, err = self.good("chat", "-m", DEMO, stdin=script)
+        lines = out.splitlines()
+        self.assertEqual(lines[:2], ["12 + 30 = 42."] * 2)
+        self.assertEqual(len(lines), 3)
+        self.assertIn("unknown command /nonsense", err)
+        self.assertIn("loaded 2 messages", err)
+        messages = json.loads(saved.read_text())["messages"]
+        self.assertEqual([m["role"] for m in messages], ["user", "assistant"])
+        self.assertEqual(messages[0]["content"], "What is 1 + 1?")
+        saved.write_text('{"format": "runnel-chat", "version": 1, "messages": [{"role": 3}]}')
+        _, err = self.good("chat", "-m", DEMO, stdin=f"/load {saved}\n/load /\n/save /nowhere/x\n")
+        self.assertEqual(err.count("without role"), 1)
+        self.assertIn("cannot write", err)
+
+    def test_lines_that_go_on(self):
+        out, _ = self.good("chat", "-m", DEMO, "--temp", 0, stdin='"""What is\n12 + 30?"""\nWhat is \\\n1 + 1?\n')
+        self.assertEqual(len(out.splitlines()), 2)
+
+    def terminal(self):
+        pid, master = pty.fork()
+        if pid == 0:
+            os.environ.update(TERM="xterm", LC_ALL="C.UTF-8", XDG_STATE_HOME=str(self.folder))
+            os.execv(PROGRAM, [PROGRAM, "chat", "-m", DEMO, "--temp", "0"])
+        self.addCleanup(os.close, master)
+        return pid, master
+
+    def read_until(self, master, text, seconds=120):
+        seen, end = b"", time.monotonic() + seconds
+        while text.encode() not in seen:
+            if time.monotonic() > end or not select.select([master], [], [], 10)[0]:
+                self.fail(f"no {text!r} in {seen!r}")
+            try:
+                piece = os.read(master, 4096)
+            except OSError:
+                piece = b""
+            if not piece:
+                self.fail(f"ended without {text!r}: {seen!r}")
+            seen += piece
+        return seen.decode(errors="replace")
+
+    def test_terminal(self):
+        pid, master = self.terminal()
+        self.read_until(master, "> ")
+        os.write(master, "What is 12 + 30?\n".encode())
+        self.read_until(master, "= 42.")
+        self.read_until(master, "> ")
+        os.write(master, b"/set temp 1.5\n")
+        self.read_until(master, "temp = 1.5")
+        os.write(master, b"/set max-tokens 100000\n")
+        self.read_until(master, "max-tokens = 100000")
+        os.write(master, b"Tell me a very long story about the ocean.\n")
+        self.read_until(master, "ocean.")
+        time.sleep(0.05)
+        os.kill(pid, signal.SIGINT)  # stops the reply at most, never the program
+        self.read_until(master, "> ")
+        os.write(master, b"\x04")
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        history = (self.folder / "runnel" / "chat_history").read_text()
+        self.assertIn("ocean", history)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[1:]])
