@@ -299,6 +299,9 @@ TEST_CASE("recipes, LeaveBiasesUnknownsAndIntegersAlone") {
   CHECK(tensor_type(recipe, role) == DType::f32);
   role.name = "blk.0.attn_q.weight";
   CHECK(tensor_type(recipe, role) == DType::q4_0);
+  role.rank = 1;
+  CHECK(tensor_type(recipe, role) == DType::f32);
+  role.rank = 2;
   role.source = DType::i32;
   CHECK(tensor_type(recipe, role) == DType::i32);
 }
