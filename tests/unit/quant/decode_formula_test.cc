@@ -8,7 +8,7 @@
 #include <limits>
 #include <random>
 
-#include "rows.h"
+#include "tests/unit/quant/rows.h"
 
 namespace runnel::quant {
 namespace {

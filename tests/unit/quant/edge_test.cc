@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "quant/search.h"
-#include "rows.h"
+#include "tests/unit/quant/rows.h"
 
 namespace runnel::quant {
 namespace {

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <random>
 
-#include "plain_rounding.h"
-#include "rows.h"
+#include "tests/unit/quant/plain_rounding.h"
+#include "tests/unit/quant/rows.h"
 
 namespace runnel::quant {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "rows.h"
+#include "tests/unit/quant/rows.h"
 
 namespace runnel::quant {
 namespace {

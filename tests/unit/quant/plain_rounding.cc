@@ -1,4 +1,4 @@
-#include "plain_rounding.h"
+#include "tests/unit/quant/plain_rounding.h"
 
 #include <algorithm>
 #include <cmath>

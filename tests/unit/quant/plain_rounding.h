@@ -2,7 +2,7 @@
 // yardstick that the searching encoders must beat. SOURCE of the formulas for the 32-wide formats:
 // the reference quantisers in gguf-py/gguf/quants.py of ggml-org/llama.cpp.
 #pragma once
-#include "rows.h"
+#include "tests/unit/quant/rows.h"
 
 namespace runnel::quant {
 
