@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 
 namespace runnel::conformance {
 namespace {
@@ -16,8 +17,9 @@ struct Row {
 };
 
 // First match wins. Kernels may round activations to 8-bit blocks where the weights are quantised
-// (one part in 254 of a block's maximum, seen as 4 standard deviations of a dot product), and to
-// f16 or bf16 where the weights are; elsewhere only the order of f32 additions is free.
+// (half a step of a block's maximum / 127 moves a dot product by 0.7 % of its size, and one of a
+// few thousand results by 4 such deviations), and to f16 or bf16 where the weights are; elsewhere
+// only the order of f32 additions is free.
 constexpr Row kTolerances[] = {
     // copies and single roundings
     {Op::embed, kAnyType, 1e-6},
@@ -27,16 +29,16 @@ constexpr Row kTolerances[] = {
     {Op::matmul, DType::f32, 1e-4},
     {Op::matmul, DType::f16, 2e-3},
     {Op::matmul, DType::bf16, 2e-3},
-    {Op::matmul, kAnyType, 3e-2},
+    {Op::matmul, kAnyType, 4e-2},
     {Op::moe_matmul, DType::f32, 1e-4},
     {Op::moe_matmul, DType::f16, 2e-3},
     {Op::moe_matmul, DType::bf16, 2e-3},
-    {Op::moe_matmul, kAnyType, 3e-2},
+    {Op::moe_matmul, kAnyType, 4e-2},
     // a product of two products: both errors, and a heavier tail
     {Op::matmul_swiglu, DType::f32, 2e-4},
     {Op::matmul_swiglu, DType::f16, 5e-3},
     {Op::matmul_swiglu, DType::bf16, 5e-3},
-    {Op::matmul_swiglu, kAnyType, 8e-2},
+    {Op::matmul_swiglu, kAnyType, 1.5e-1},
     // everything else is f32 arithmetic
     {kAnyOp, kAnyType, 1e-4},
 };
@@ -50,29 +52,38 @@ Difference compare_exact(const Tensor& got, const Tensor& expected) {
   return {};
 }
 
+// One wrong row or block among many hides below a limit that the luckiest of thousands must meet;
+// it does not hide from the mean.
+constexpr double kRmsShare = 0.25;  // rms error allowed, as a share of the largest error allowed
+constexpr std::size_t kEnoughForRms = 64;  // values
+
 Difference compare_f32(const Tensor& got, const Tensor& expected, double max_error) {
-  double squares = 0;
-  for (float v : expected.f32) squares += static_cast<double>(v) * v;
-  const double rms = std::sqrt(squares / static_cast<double>(expected.f32.size()));
-  double worst = 0;
+  const std::size_t n = expected.f32.size();
+  double squares = 0, error_squares = 0, worst = 0;
   std::size_t where = 0;
-  for (std::size_t i = 0; i < expected.f32.size(); ++i) {
+  for (std::size_t i = 0; i < n; ++i) {
     double distance = std::abs(static_cast<double>(got.f32[i]) - expected.f32[i]);
     if (std::isnan(distance)) distance = std::numeric_limits<double>::infinity();
+    squares += static_cast<double>(expected.f32[i]) * expected.f32[i];
+    error_squares += distance * distance;
     if (distance > worst) {
       worst = distance;
       where = i;
     }
   }
+  if (worst == 0) return {};
+  const double size = std::sqrt(squares / static_cast<double>(n));
+  const double rms_error = std::sqrt(error_squares / static_cast<double>(n)) / size;
+  const bool rms_is_fine = n < kEnoughForRms || rms_error <= kRmsShare * max_error;
   Difference difference;
-  difference.error = worst == 0 ? 0 : worst / rms;
-  if (difference.error <= max_error) return difference;
-  const auto index = static_cast<std::int64_t>(where);
-  difference.reason = expected.name + "[" + std::to_string(index / expected.cols) + ", " +
-                      std::to_string(index % expected.cols) + "] is " +
-                      std::to_string(got.f32[where]) + ", expected " +
-                      std::to_string(expected.f32[where]) + ", error " +
-                      std::to_string(difference.error) + " > " + std::to_string(max_error);
+  difference.error = worst / size;
+  if (difference.error <= max_error && rms_is_fine) return difference;
+  std::ostringstream reason;
+  reason << expected.name << "[" << where / static_cast<std::size_t>(expected.cols) << ", "
+         << where % static_cast<std::size_t>(expected.cols) << "] is " << got.f32[where]
+         << ", expected " << expected.f32[where] << ", error " << difference.error << " (limit "
+         << max_error << "), rms error " << rms_error << " (limit " << kRmsShare * max_error << ")";
+  difference.reason = reason.str();
   return difference;
 }
 

@@ -8,7 +8,8 @@
 namespace runnel::conformance {
 
 /// Largest allowed error of the f32 outputs of `op` with weights (or pages) of `dtype`:
-/// max |got - expected| / rms(expected). Integers and states must be equal.
+/// max |got - expected| / rms(expected), and four times the rms error of results with enough
+/// values. Integers and states must be equal.
 double tolerance(Op op, DType dtype);
 
 /// Result of comparing all tensors of a case.
