@@ -19,11 +19,11 @@ void BpeMerges::add(TokenId left, TokenId right, TokenId merged) {
   merged_.push_back(merged);
 }
 
-/// Looks up the merge of a symbol with its right neighbour.
+/// Looks up the merge of a symbol with its right neighbour; no merge has an id of -1.
 void BpeMerges::rank_pair(BpeScratch& scratch, std::uint32_t index) const {
   BpeSymbol& left = scratch.symbols[index];
   left.rank = kNone;
-  if (left.next == kNone || left.id < 0 || scratch.symbols[left.next].id < 0) return;
+  if (left.next == kNone) return;
   left.rank = ranks_.find(pair_key(left.id, scratch.symbols[left.next].id));
 }
 

@@ -63,6 +63,9 @@ TEST_CASE("PatternSplitter, GivesUpWhereAPatternPassesItsLimits" *
   // Exponential backtracking: every 'a' could end a group.
   const std::string text = "xx" + std::string(100, 'a') + "!";
   CHECK(ends_of("x|(a+)+b", text) == Ends{1, 2, text.size()});
+  // Two million steps would find that nothing matches before the last "x".
+  const std::string costly = "x" + std::string(21, 'a') + "!x";
+  CHECK(ends_of("x|(a+)+b", costly) == Ends{1, costly.size()});
   // Deep recursion on a long text must end too, whatever the pieces are.
   CHECK(ends_of("(?:(.)\\1?)*z|(a(?2)?b)", std::string(200'000, 'a')).back() == 200'000);
   CHECK(ends_of("a\\Kb", "abab") == Ends{1, 2, 3, 4});
