@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backends/cpu/executable.h"
+#include "backends/cpu/onednn.h"
 #include "runtime/backend/host_buffer.h"
 #include "runtime/base/env.h"
 
@@ -18,15 +19,20 @@ std::size_t bytes_of(const Value& value) {
          quant::row_bytes(value.dtype, static_cast<std::size_t>(value.shape.cols()));
 }
 
+/// RUNNEL_ONEDNN=0 keeps to our own kernels. The plain level is for comparison: it stays alone.
+bool wants_onednn(const IsaLevel& level) {
+  return has_onednn() && level.isa != Isa::baseline && env("RUNNEL_ONEDNN").value_or("1") != "0";
+}
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const IsaLevel& level, int n_threads)
-      : level_(level), caps_{level.isa}, pool_(n_threads) {}
+      : level_(level), caps_{level.isa, wants_onednn(level)}, pool_(n_threads) {}
 
   std::string_view name() const override { return "cpu"; }
   std::string description() const override {
-    return "cpu: " + std::string(level_.title) + ", " + std::to_string(pool_.size()) +
-           (pool_.size() == 1 ? " thread" : " threads");
+    return "cpu: " + std::string(level_.title) + (caps_.onednn ? " + oneDNN, " : ", ") +
+           std::to_string(pool_.size()) + (pool_.size() == 1 ? " thread" : " threads");
   }
   bool uses_host_memory() const override { return true; }
 
@@ -87,7 +93,7 @@ class CpuBackend final : public Backend {
 Result<const IsaLevel*> choose_level() {
   const auto wanted = env("RUNNEL_CPU_ISA");
   if (!wanted) {
-    const IsaLevel* best = &kIsaLevels.front();
+    const IsaLevel* best = &kIsaLevels[0];
     for (const IsaLevel& level : kIsaLevels)
       if (can_run(level.isa)) best = &level;
     return best;

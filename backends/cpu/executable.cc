@@ -76,7 +76,7 @@ class ScratchPlanner {
   // Nodes with shared scratch are products; all but moe_matmul leave x there for the next one.
   void find_input(const Node& node, Shared& found) {
     const Fast format = fast_format(graph_.value(node.in[1]).dtype);
-    const bool superblocks = format == Fast::q4_k || format == Fast::q6_k;
+    const bool superblocks = uses_superblocks(format);
     if (node.op == Op::moe_matmul) {
       quantised_ = kNoValue;
       return;

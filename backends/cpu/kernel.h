@@ -84,6 +84,7 @@ using Kernel = void (*)(const Step& step, const StepContext& context);
 enum class Product : std::uint8_t {
   direct,   // by the dot kernel of its format
   decoded,  // rows are decoded to f32 first
+  library,  // by oneDNN when there are many tokens, else as direct
 };
 
 /// A node ready to run.

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
+#include "backends/cpu/onednn.h"
 #include "backends/cpu/steps/product.h"
 #include "backends/cpu/steps/steps.h"
 
@@ -37,7 +39,7 @@ constexpr std::string_view kName{JoinedName<prefix, level>::kChars.data(),
 
 // ---- conditions ----
 
-/// Small vectors (norm weights, biases, filters) are read as f32.
+/// Small vectors (biases, filters, frequency factors) are read as f32.
 template <std::size_t... inputs>
 bool f32_inputs(const Graph& graph, const Node& node) {
   return ((inputs >= node.in.size() || graph.value(node.in[inputs]).dtype == DType::f32) && ...);
@@ -63,6 +65,15 @@ using Condition = bool (*)(const Graph& graph, const Node& node);
 template <std::size_t level, Condition... conditions>
 bool matches(const Graph& graph, const Node& node, const Caps& caps) {
   return caps.isa >= kIsaLevels[level].isa && (conditions(graph, node) && ...);
+}
+
+// Steps with few tokens are left to the level's own kernels, hence its level. So are products with
+// few outputs: they cost nothing, and a router must choose the same experts whatever the chunking.
+template <std::size_t level, DType type>
+bool library_matches(const Graph& graph, const Node& node, const Caps& caps) {
+  return caps.onednn && caps.isa == kIsaLevels[level].isa && weights_are<type>(graph, node) &&
+         bias_is_f32(graph, node) && graph.value(node.in[0]).shape[0] >= kGemmTokens &&
+         graph.value(node.in[1]).shape[0] >= kGemmRows;
 }
 
 // ---- from a node to a Step ----
@@ -113,6 +124,15 @@ Result<Step> prepare(const Graph& graph, const Node& node, std::span<const Buffe
   return step;
 }
 
+template <std::size_t level, Kernel kernel>
+Result<Step> prepare_library(const Graph& graph,
+                             const Node& node,
+                             std::span<const BufferView> bindings) {
+  RUNNEL_ASSIGN(Step step, (prepare<level, kernel>(graph, node, bindings)));
+  step.product = Product::library;
+  return step;
+}
+
 // ---- rows ----
 
 using ScratchOf = Scratch (*)(const Graph& graph, const Node& node);
@@ -133,6 +153,17 @@ constexpr std::array<Row, 3> products() {
                                                                 steps::moe_matmul_scratch)};
 }
 
+// Float weights by oneDNN when a step may have many tokens.
+template <std::size_t level, DType type, Text matmul, Text swiglu>
+constexpr std::array<Row, 2> library_products() {
+  return {Row{{Op::matmul, kName<matmul, level>, library_matches<level, type>,
+               prepare_library<level, steps::matmul>},
+              steps::library_scratch},
+          Row{{Op::matmul_swiglu, kName<swiglu, level>, library_matches<level, type>,
+               prepare_library<level, steps::matmul_swiglu>},
+              steps::library_scratch}};
+}
+
 template <std::size_t... sizes>
 constexpr auto joined(const std::array<Row, sizes>&... parts) {
   std::array<Row, (sizes + ...)> all{};
@@ -146,7 +177,11 @@ template <std::size_t l>
 constexpr auto level_rows() {
   using namespace steps;  // NOLINT: the kernels' names
   return joined(
+      library_products<l, DType::bf16, "matmul.bf16.onednn", "matmul_swiglu.bf16.onednn">(),
+      library_products<l, DType::f16, "matmul.f16.onednn", "matmul_swiglu.f16.onednn">(),
+      library_products<l, DType::f32, "matmul.f32.onednn", "matmul_swiglu.f32.onednn">(),
       products<l, DType::q4_0, "matmul.q4_0", "matmul_swiglu.q4_0", "moe_matmul.q4_0">(),
+      products<l, DType::q3_k, "matmul.q3_k", "matmul_swiglu.q3_k", "moe_matmul.q3_k">(),
       products<l, DType::q4_k, "matmul.q4_k", "matmul_swiglu.q4_k", "moe_matmul.q4_k">(),
       products<l, DType::q6_k, "matmul.q6_k", "matmul_swiglu.q6_k", "moe_matmul.q6_k">(),
       products<l, DType::q8_0, "matmul.q8_0", "matmul_swiglu.q8_0", "moe_matmul.q8_0">(),
@@ -160,7 +195,7 @@ constexpr auto level_rows() {
                                                                        matmul_swiglu_scratch),
           row<l, "moe_matmul.decoded", moe_matmul>(Op::moe_matmul, moe_matmul_scratch),
           row<l, "embed", embed>(Op::embed),
-          row<l, "rms_norm", rms_norm, f32_inputs<1>>(Op::rms_norm),
+          row<l, "rms_norm", rms_norm>(Op::rms_norm, norm_scratch),
           row<l, "add", add>(Op::add),
           row<l, "swiglu", swiglu>(Op::swiglu),
           row<l, "rope", rope, f32_inputs<1>>(Op::rope, rope_scratch),
@@ -171,8 +206,8 @@ constexpr auto level_rows() {
           row<l, "moe_sum", moe_sum>(Op::moe_sum),
           row<l, "last_row", last_row>(Op::last_row),
           row<l, "argmax", argmax>(Op::argmax),
-          row<l, "add_rms_norm", add_rms_norm, f32_inputs<2>>(Op::add_rms_norm),
-          row<l, "rms_norm_rope", rms_norm_rope, f32_inputs<1, 2>>(Op::rms_norm_rope, rope_scratch),
+          row<l, "add_rms_norm", add_rms_norm>(Op::add_rms_norm, norm_scratch),
+          row<l, "rms_norm_rope", rms_norm_rope, f32_inputs<2>>(Op::rms_norm_rope, rope_scratch),
       }));
 }
 // clang-format on
@@ -182,7 +217,7 @@ template <std::size_t... i>
 constexpr auto all_rows(std::index_sequence<i...>) {
   return joined(level_rows<sizeof...(i) - 1 - i>()...);
 }
-constexpr auto kRows = all_rows(std::make_index_sequence<kIsaLevels.size()>{});
+constexpr auto kRows = all_rows(std::make_index_sequence<std::size(kIsaLevels)>{});
 
 }  // namespace
 

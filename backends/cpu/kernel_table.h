@@ -11,6 +11,7 @@ namespace runnel::cpu {
 /// What the machine can do, and what the user allows.
 struct Caps {
   Isa isa = Isa::baseline;
+  bool onednn = false;
 };
 
 struct Row : KernelEntry<Step, Caps> {

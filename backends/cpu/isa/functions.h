@@ -10,6 +10,7 @@ void matmul_f16(const MatmulTask& task);
 void matmul_bf16(const MatmulTask& task);
 void matmul_q8_0(const MatmulTask& task);
 void matmul_q4_0(const MatmulTask& task);
+void matmul_q3_k(const MatmulTask& task);
 void matmul_q4_k(const MatmulTask& task);
 void matmul_q6_k(const MatmulTask& task);
 void quantize32(const float* x, int64_t k, void* out);

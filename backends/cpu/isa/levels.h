@@ -1,8 +1,6 @@
 // The ISA levels compiled into this program, lowest first. For baseline files only.
 #pragma once
-#include <array>
-#include <cstdint>
-#include <string_view>
+#include <stdint.h>
 
 #include "backends/cpu/isa/kernels.h"
 
@@ -20,24 +18,24 @@ extern const Kernels kKernels;
 }
 #endif
 
-enum class Isa : std::uint8_t { baseline, avx2, avx512 };
+enum class Isa : uint8_t { baseline, avx2, avx512 };
 
 struct IsaLevel {
   Isa isa;
-  std::string_view name;    // accepted by RUNNEL_CPU_ISA
-  std::string_view suffix;  // of kernel names
-  std::string_view title;   // for people
+  const char* name;    // accepted by RUNNEL_CPU_ISA
+  const char* suffix;  // of kernel names
+  const char* title;   // for people
   const Kernels* kernels;
 };
 
 // clang-format off: one row per level, aligned
-inline constexpr std::array kIsaLevels = std::to_array<IsaLevel>({
-  {Isa::baseline, "baseline", "baseline", "baseline", &baseline::kKernels},
+inline constexpr IsaLevel kIsaLevels[] = {
+    {Isa::baseline, "baseline", "baseline", "baseline", &baseline::kKernels},
 #if defined(__x86_64__)
-      {Isa::avx2, "avx2", "avx2", "AVX2", &avx2::kKernels},
-      {Isa::avx512, "avx512", "avx512vnni", "AVX-512 VNNI", &avx512::kKernels},
+    {Isa::avx2, "avx2", "avx2", "AVX2", &avx2::kKernels},
+    {Isa::avx512, "avx512", "avx512vnni", "AVX-512 VNNI", &avx512::kKernels},
 #endif
-});
+};
 // clang-format on
 
 /// True when this CPU and operating system can run the level.

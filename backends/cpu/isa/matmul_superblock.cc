@@ -1,6 +1,7 @@
-// y = x W^T for superblock formats of 256 values (q4_k, q6_k) with int8 activations (quantize256).
-// One weight superblock is unpacked and then used for up to 4 tokens; an element is one register of
-// partial sums over superblocks, in the same order whatever the number of tokens.
+// y = x W^T for superblock formats of 256 values (q3_k, q4_k, q6_k) with int8 activations
+// (quantize256). One weight superblock is unpacked and then used for up to 4 tokens; an element is
+// one register of partial sums over superblocks, in the same order whatever the number of tokens.
+#include "backends/cpu/formats/q3_k.h"
 #include "backends/cpu/formats/q4_k.h"
 #include "backends/cpu/formats/q6_k.h"
 #include "backends/cpu/isa/functions.h"
@@ -50,6 +51,9 @@ void matmul(const MatmulTask& task) {
 
 }  // namespace
 
+void matmul_q3_k(const MatmulTask& task) {
+  matmul<Q3_K>(task);
+}
 void matmul_q4_k(const MatmulTask& task) {
   matmul<Q4_K>(task);
 }

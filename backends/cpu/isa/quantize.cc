@@ -1,5 +1,5 @@
 // Activations to int8 with one f32 scale per block (largest magnitude / 127), rounded to nearest:
-// blocks of 32 for q8_0 and q4_0 weights, of 256 with sums of 16 for q4_k and q6_k.
+// blocks of 32 for q8_0 and q4_0 weights, of 256 with sums of 16 for the k formats.
 #include "backends/cpu/isa/functions.h"
 
 namespace runnel::cpu::RUNNEL_ISA {

@@ -1,5 +1,6 @@
 // matmul: y = x W^T (+ bias). matmul_swiglu: silu(x Wgate^T) * (x Wup^T). Tasks are groups of
 // weight rows, each with all tokens: a weight is read from memory once per step.
+#include "backends/cpu/onednn.h"
 #include "backends/cpu/steps/product.h"
 #include "backends/cpu/steps/steps.h"
 #include "runtime/base/checked.h"
@@ -35,8 +36,16 @@ Scratch product_scratch(const Graph& graph, const Node& node, std::size_t extra)
   return scratch;
 }
 
-std::int64_t up_floats(std::int64_t max_rows) {
-  return std::max(max_rows * kSlabRows, std::min(max_rows, kManyTokens - 1) * kMostRows);
+std::size_t slab_of(const Step& step, const Operand& w) {
+  const std::size_t bytes = step.product == Product::library
+                                ? gemm_slab_bytes(w.dtype, w.cols())
+                                : slab_bytes(w.dtype, w.cols(), step.in[0].shape[0]);
+  return align_up(bytes, 64);
+}
+
+std::size_t up_bytes(std::int64_t max_rows, std::int64_t slab_rows) {
+  const std::int64_t few = std::min(max_rows, kManyTokens - 1) * kMostRows;
+  return sizeof(float) * static_cast<std::size_t>(std::max(max_rows * slab_rows, few));
 }
 
 }  // namespace
@@ -64,8 +73,15 @@ void matmul(const Step& step, const StepContext& context) {
 }
 
 Scratch matmul_swiglu_scratch(const Graph& graph, const Node& node) {
-  const std::int64_t floats = up_floats(graph.value(node.in[0]).shape[0]);
-  return product_scratch(graph, node, static_cast<std::size_t>(floats) * sizeof(float));
+  return product_scratch(graph, node, up_bytes(graph.value(node.in[0]).shape[0], kSlabRows));
+}
+
+Scratch library_scratch(const Graph& graph, const Node& node) {
+  const Value &x = graph.value(node.in[0]), &w = graph.value(node.in[1]);
+  Scratch scratch;
+  scratch.own = align_up(gemm_slab_bytes(w.dtype, w.shape.cols()), 64);
+  if (node.op == Op::matmul_swiglu) scratch.own += up_bytes(x.shape[0], kGemmRows);
+  return scratch;
 }
 
 void matmul_swiglu(const Step& step, const StepContext& context) {
@@ -73,8 +89,7 @@ void matmul_swiglu(const Step& step, const StepContext& context) {
   const std::int64_t n_rows = x.rows(context.params.n_tokens), n_out = gate.shape[0];
   MatmulTask task = prepare_input(step, context, n_rows);
   const std::int64_t grain = rows_per_task(step, n_out, n_rows, context.pool.size());
-  auto* up_rows = reinterpret_cast<float*>(
-      context.own + align_up(slab_bytes(gate.dtype, x.cols(), x.shape[0]), 64));
+  auto* up_rows = reinterpret_cast<float*>(context.own + slab_of(step, gate));
   for (std::int64_t first; (first = context.take_task() * grain) < n_out;) {
     float* y = out.row(0) + first;
     task.n_rows = std::min(grain, n_out - first);

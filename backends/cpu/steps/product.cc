@@ -1,7 +1,15 @@
 #include "backends/cpu/steps/product.h"
 
+#include "backends/cpu/onednn.h"
+
 namespace runnel::cpu {
 namespace {
+
+// Floats from one decoded row to the next: one line more, or rows a power of two apart would fall
+// on the same lines of the L1 cache.
+std::int64_t slab_stride(std::int64_t k) {
+  return k + 16;
+}
 
 bool widens(Fast format, std::int64_t n_tokens) {
   return (format == Fast::f16 || format == Fast::bf16) && n_tokens >= kManyTokens;
@@ -20,6 +28,14 @@ void decode(const Step& step, const Operand& w, const std::byte* row, float* dst
     step.kernels->from_bf16(row, dst, w.cols());
 }
 
+// REQUIRES: f32 weights and rows of x in order.
+bool multiply_library(const MatmulTask& task) {
+  constexpr std::int64_t kFloat = sizeof(float);
+  return multiply_onednn({task.y, task.y_stride, reinterpret_cast<const float*>(task.x),
+                          task.x_stride / kFloat, reinterpret_cast<const float*>(task.w),
+                          task.w_stride / kFloat, task.n_tokens, task.n_rows, task.k});
+}
+
 }  // namespace
 
 Fast fast_format(DType type) {
@@ -32,6 +48,8 @@ Fast fast_format(DType type) {
       return Fast::q8_0;
     case DType::q4_0:
       return Fast::q4_0;
+    case DType::q3_k:
+      return Fast::q3_k;
     case DType::q4_k:
       return Fast::q4_k;
     case DType::q6_k:
@@ -47,8 +65,11 @@ Product product_for(DType type) {
 }
 
 bool is_quantised(Fast format) {
-  return format == Fast::q8_0 || format == Fast::q4_0 || format == Fast::q4_k ||
-         format == Fast::q6_k;
+  return format == Fast::q8_0 || format == Fast::q4_0 || uses_superblocks(format);
+}
+
+bool uses_superblocks(Fast format) {
+  return format == Fast::q3_k || format == Fast::q4_k || format == Fast::q6_k;
 }
 
 std::int64_t prepared_row_bytes(Fast format, std::int64_t k) {
@@ -61,6 +82,7 @@ std::int64_t rows_per_task(const Step& step,
                            std::int64_t n_rows,
                            std::int64_t n_tokens,
                            int n_threads) {
+  if (step.product == Product::library && n_tokens >= kGemmTokens) return kGemmRows;
   if (step.product == Product::decoded || n_tokens >= kManyTokens) return kSlabRows;
   const std::int64_t even = n_rows / (std::int64_t{n_threads} * 8);
   return std::clamp<std::int64_t>(even / 4 * 4, 8, kMostRows);
@@ -72,15 +94,21 @@ void quantise_rows(const Step& step,
                    std::byte* dst) {
   const Operand& x = step.in[0];
   const std::int64_t k = x.cols(), bytes = prepared_row_bytes(step.format, k);
-  const bool superblocks = step.format == Fast::q4_k || step.format == Fast::q6_k;
-  const auto quantise = superblocks ? step.kernels->quantize256 : step.kernels->quantize32;
+  const auto quantise =
+      uses_superblocks(step.format) ? step.kernels->quantize256 : step.kernels->quantize32;
   const Range rows = context.share(n_rows);
   for (std::int64_t r = rows.begin; r < rows.end; ++r) quantise(x.row(r), k, dst + r * bytes);
 }
 
 std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows) {
   const bool used = product_for(type) == Product::decoded || widens(fast_format(type), max_rows);
-  return used ? static_cast<std::size_t>(kSlabRows * k) * sizeof(float) : 0;
+  return used ? static_cast<std::size_t>(kSlabRows * slab_stride(k)) * sizeof(float) : 0;
+}
+
+std::size_t gemm_slab_bytes(DType type, std::int64_t k) {
+  // Also enough for kSlabRows, when there are fewer tokens.
+  return type == DType::f32 ? 0
+                            : static_cast<std::size_t>(kGemmRows * slab_stride(k)) * sizeof(float);
 }
 
 void multiply(
@@ -91,12 +119,15 @@ void multiply(
   task.w_stride = w.row_bytes();
   if (step.product == Product::decoded || widens(format, task.n_tokens)) {
     auto* decoded = reinterpret_cast<float*>(slab);
+    const std::int64_t stride = slab_stride(w.cols());
     for (std::int64_t r = 0; r < task.n_rows; ++r)
-      decode(step, w, rows + r * w.row_bytes(), decoded + r * w.cols());
+      decode(step, w, rows + r * w.row_bytes(), decoded + r * stride);
     task.w = reinterpret_cast<const std::uint8_t*>(slab);
-    task.w_stride = w.cols() * std::int64_t{sizeof(float)};
+    task.w_stride = stride * std::int64_t{sizeof(float)};
     format = Fast::f32;
   }
+  if (step.product == Product::library && task.n_tokens >= kGemmTokens && multiply_library(task))
+    return;
   step.kernels->matmul[static_cast<std::size_t>(format)](task);
 }
 

@@ -22,6 +22,8 @@ std::int64_t rows_per_task(const Step& step,
 /// Bytes of one row of x as the dot kernels of `format` want it.
 std::int64_t prepared_row_bytes(Fast format, std::int64_t k);
 bool is_quantised(Fast format);
+/// True for formats whose kernels take Superblocks of x.
+bool uses_superblocks(Fast format);
 
 /// The dot kernel for weights of `type`; f32 (after decoding) when it has none of its own.
 Fast fast_format(DType type);
@@ -35,6 +37,8 @@ void quantise_rows(const Step& step,
 
 /// Bytes of decoded slab a thread needs for weights of this type at `max_rows` rows of x.
 std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows);
+/// The same when oneDNN multiplies.
+std::size_t gemm_slab_bytes(DType type, std::int64_t k);
 
 /// Multiplies rows [first, first + n) of w (its leading dimensions flattened) with the rows of x in
 /// `task` and stores to task.y. `task` has everything but the weight; slab: see slab_bytes.

@@ -60,6 +60,8 @@ Scratch rope_scratch(const Graph& graph, const Node& node) {
   Scratch scratch;
   scratch.tables = static_cast<std::size_t>(graph.max_tokens()) * rotary_dim * sizeof(float);
   scratch.own = rotary_dim / 2 * sizeof(double);
+  if (node.op == Op::rms_norm_rope)
+    scratch.own = std::max(scratch.own, norm_weight_bytes(graph.value(node.in[1])));
   return scratch;
 }
 
@@ -78,12 +80,12 @@ void rms_norm_rope(const Step& step, const StepContext& context) {
   const Operand &x = step.in[0], &weight = step.in[1], &out = step.out[0];
   const auto& attr = step.attr_as<RopeAttr>();
   prepare_table(step, context, step.in[2]);
+  const float* w = norm_weight(weight, context.own);
   const std::int64_t n_heads = x.cols() / attr.head_dim;
   const Range heads = context.share(context.params.n_tokens * n_heads);
   for (std::int64_t i = heads.begin; i < heads.end; ++i) {
     float* head = out.row(0) + i * attr.head_dim;
-    step.kernels->rms_norm(head, x.row(0) + i * attr.head_dim, weight.row(0), attr.head_dim,
-                           attr.eps);
+    step.kernels->rms_norm(head, x.row(0) + i * attr.head_dim, w, attr.head_dim, attr.eps);
     rotate(step, attr, table_of(step, context) + i / n_heads * attr.rotary_dim, head, head);
   }
 }

@@ -35,24 +35,45 @@ void embed(const Step& step, const StepContext& context) {
   }
 }
 
+const float* norm_weight(const Operand& weight, std::byte* scratch) {
+  if (weight.dtype == DType::f32) return weight.row(0);
+  auto* decoded = reinterpret_cast<float*>(scratch);
+  quant::codec(weight.dtype).decode_row(weight.data, decoded, weight.cols());
+  return decoded;
+}
+
+std::size_t norm_weight_bytes(const Value& weight) {
+  return weight.dtype == DType::f32
+             ? 0
+             : sizeof(float) * static_cast<std::size_t>(weight.shape.elems());
+}
+
+Scratch norm_scratch(const Graph& graph, const Node& node) {
+  Scratch scratch;
+  scratch.own = norm_weight_bytes(graph.value(node.in.back()));
+  return scratch;
+}
+
 void rms_norm(const Step& step, const StepContext& context) {
   const Operand &x = step.in[0], &weight = step.in[1], &out = step.out[0];
+  const float* w = norm_weight(weight, context.own);
   const float eps = step.attr_as<RmsNormAttr>().eps;
   const std::int64_t d = weight.shape.elems();
   const Range groups = context.share(x.rows(context.params.n_tokens) * x.cols() / d);
   for (std::int64_t i = groups.begin; i < groups.end; ++i)
-    step.kernels->rms_norm(out.row(0) + i * d, x.row(0) + i * d, weight.row(0), d, eps);
+    step.kernels->rms_norm(out.row(0) + i * d, x.row(0) + i * d, w, d, eps);
 }
 
 void add_rms_norm(const Step& step, const StepContext& context) {
   const Operand &a = step.in[0], &b = step.in[1], &weight = step.in[2];
+  const float* w = norm_weight(weight, context.own);
   const float eps = step.attr_as<RmsNormAttr>().eps;
   const std::int64_t d = weight.shape.elems();
   const Range groups = context.share(a.rows(context.params.n_tokens) * a.cols() / d);
   for (std::int64_t i = groups.begin; i < groups.end; ++i) {
     float* sum = step.out[0].row(0) + i * d;
     step.kernels->add(sum, a.row(0) + i * d, b.row(0) + i * d, d);
-    step.kernels->rms_norm(step.out[1].row(0) + i * d, sum, weight.row(0), d, eps);
+    step.kernels->rms_norm(step.out[1].row(0) + i * d, sum, w, d, eps);
   }
 }
 

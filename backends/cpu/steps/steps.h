@@ -24,11 +24,17 @@ void rms_norm_rope(const Step& step, const StepContext& context);
 
 /// Scratch each of them needs; no_scratch for the others.
 Scratch no_scratch(const Graph& graph, const Node& node);
+Scratch norm_scratch(const Graph& graph, const Node& node);
 Scratch matmul_scratch(const Graph& graph, const Node& node);
 Scratch matmul_swiglu_scratch(const Graph& graph, const Node& node);
+Scratch library_scratch(const Graph& graph, const Node& node);  // matmul, matmul_swiglu
 Scratch moe_matmul_scratch(const Graph& graph, const Node& node);
 Scratch moe_route_scratch(const Graph& graph, const Node& node);
 Scratch rope_scratch(const Graph& graph, const Node& node);
 Scratch attention_scratch(const Graph& graph, const Node& node);
+
+/// Norm weights as f32, decoded into norm_weight_bytes() of `scratch` when they are not.
+const float* norm_weight(const Operand& weight, std::byte* scratch);
+std::size_t norm_weight_bytes(const Value& weight);
 
 }  // namespace runnel::cpu::steps
