@@ -17,7 +17,7 @@ Status reject_unsupported(const Fields& config) {
   RUNNEL_ASSIGN(const auto activation, config.get_string("hidden_act"));
   if (activation && *activation != "silu")
     return Status(Code::unsupported,
-                  config.what() + ": 'hidden_act' is " + runnel::quoted(*activation));
+                  config.what() + ": 'hidden_act' is " + runnel::quote(*activation));
   return {};
 }
 

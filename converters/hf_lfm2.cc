@@ -26,7 +26,7 @@ Result<std::vector<bool>> read_layer_kinds(const Fields& config,
     for (std::size_t i = 0; i < types->size(); ++i) {
       const std::string& type = (*types)[i];
       if (type != "conv" && type != "full_attention")
-        return Status(Code::unsupported, config.what() + ": layer type " + runnel::quoted(type));
+        return Status(Code::unsupported, config.what() + ": layer type " + runnel::quote(type));
       is_attention[i] = type == "full_attention";
     }
   } else if (indices) {
@@ -66,7 +66,7 @@ Result<std::int64_t> read_conv_taps(const Fields& config,
   for (const std::int64_t n : filter->shape) elems *= n;  // checked by the reader
   if (elems <= 0 || elems % width != 0 || elems / width > 1024)
     return Status(Code::corrupt,
-                  "tensor " + runnel::quoted(filter->name) + " is no [D, 1, L] filter");
+                  "tensor " + runnel::quote(filter->name) + " is no [D, 1, L] filter");
   return elems / width;
 }
 

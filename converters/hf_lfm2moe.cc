@@ -76,7 +76,7 @@ void add_stacked(const MoeConfig& moe,
     if (tensor->shape != expected ||
         (!out.pieces.empty() && tensor->dtype != out.pieces.front().tensor->dtype))
       return planner.fail(
-          Status(Code::corrupt, "tensor " + runnel::quoted(tensor->name) +
+          Status(Code::corrupt, "tensor " + runnel::quote(tensor->name) +
                                     " differs from the other experts in shape or dtype"));
     out.pieces.push_back({tensor, 0, out.shape[1]});
   }
@@ -92,10 +92,10 @@ void add_fused(const MoeConfig& moe,
                TensorPlanner& planner) {
   const std::vector<std::int64_t> expected{moe.n_experts, fused_rows, out.shape[2]};
   if (fused.shape != expected)
-    return planner.fail(Status(
-        Code::corrupt, "tensor " + runnel::quoted(fused.name) + " does not have the shape [" +
-                           std::to_string(expected[0]) + ", " + std::to_string(expected[1]) + ", " +
-                           std::to_string(expected[2]) + "]"));
+    return planner.fail(
+        Status(Code::corrupt, "tensor " + runnel::quote(fused.name) + " does not have the shape [" +
+                                  std::to_string(expected[0]) + ", " + std::to_string(expected[1]) +
+                                  ", " + std::to_string(expected[2]) + "]"));
   for (std::int64_t e = 0; e < moe.n_experts; ++e)
     out.pieces.push_back({&fused, e * fused_rows + first, out.shape[1]});
   planner.add(std::move(out));

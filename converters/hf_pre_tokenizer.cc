@@ -44,7 +44,7 @@ Status read_split(const Fields& step, Steps* steps) {
   RUNNEL_ASSIGN(const bool invert, step.bool_or("invert", false));
   // Both mean: every match is a piece.
   const bool pieces = (behavior == "Isolated" && !invert) || (behavior == "Removed" && invert);
-  if (!pieces) return unsupported("split behaviour " + runnel::quoted(behavior.value_or("")));
+  if (!pieces) return unsupported("split behaviour " + runnel::quote(behavior.value_or("")));
   steps->patterns.push_back(*regex);
   return {};
 }
@@ -61,7 +61,7 @@ Status read_step(const Json& json, Steps* steps) {
     return {};
   }
   if (*type == "Split") return read_split(step, steps);
-  if (*type != "ByteLevel") return unsupported("step " + runnel::quoted(*type));
+  if (*type != "ByteLevel") return unsupported("step " + runnel::quote(*type));
   RUNNEL_ASSIGN(steps->byte_level_regex, step.bool_or("use_regex", true));
   RUNNEL_ASSIGN(steps->prefix_space, step.bool_or("add_prefix_space", false));
   steps->byte_level = true;
@@ -99,7 +99,7 @@ Status read_normalizer(const Fields& root, HfTokenizer* out) {
   RUNNEL_ASSIGN(const auto type, normalizer->get_string("type"));
   if (!type) return normalizer->bad("type", "is missing");
   if (*type != "NFC")
-    return Status(Code::unsupported, "tokenizer.json: normalizer " + runnel::quoted(*type));
+    return Status(Code::unsupported, "tokenizer.json: normalizer " + runnel::quote(*type));
   out->nfc = true;
   return {};
 }

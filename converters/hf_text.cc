@@ -49,7 +49,7 @@ Status set_templates_of(const Fields& file, GgufWriter& meta) {
     RUNNEL_ASSIGN(const auto name, named.get_string("name"));
     RUNNEL_ASSIGN(const auto text, named.get_string("template"));
     if (!name || !text) return named.bad("name", "or 'template' is missing");
-    if (name->empty() || name->size() > 64 || runnel::quoted(*name) != "'" + *name + "'")
+    if (name->empty() || name->size() > 64 || runnel::quote(*name) != "'" + *name + "'")
       return named.bad("name", "is no short plain text");
     RUNNEL_TRY(set_template(meta, *name == "default" ? key : key + "." + *name, *text));
   }

@@ -16,13 +16,13 @@ Status place(const std::string& text, const Json& id, TokenType type, HfTokenize
   const bool in_range =
       id.is_number_integer() && id.get<std::int64_t>() >= 0 && id.get<std::int64_t>() < n_vocab;
   if (!in_range)
-    return Status(Code::corrupt, "tokenizer.json: token " + runnel::quoted(text) +
+    return Status(Code::corrupt, "tokenizer.json: token " + runnel::quote(text) +
                                      " has no id below " + std::to_string(n_vocab) +
                                      ", the rows of the embedding");
   const auto index = id.get<std::size_t>();
   if (out->types[index] != TokenType::unused && out->tokens[index] != text)
-    return Status(Code::corrupt, "tokenizer.json: tokens " + runnel::quoted(out->tokens[index]) +
-                                     " and " + runnel::quoted(text) + " have the same id");
+    return Status(Code::corrupt, "tokenizer.json: tokens " + runnel::quote(out->tokens[index]) +
+                                     " and " + runnel::quote(text) + " have the same id");
   out->tokens[index] = text;
   out->types[index] = type;
   out->ids[text] = static_cast<std::int32_t>(index);
@@ -86,7 +86,7 @@ Status read_merges(const Fields& model, HfTokenizer* out) {
 Status check_model(const Fields& model) {
   RUNNEL_ASSIGN(const auto type, model.get_string("type"));
   if (type ? *type != "BPE" : model.find("merges") == nullptr)
-    return Status(Code::unsupported, "tokenizer.json: model " + runnel::quoted(type.value_or("")) +
+    return Status(Code::unsupported, "tokenizer.json: model " + runnel::quote(type.value_or("")) +
                                          "; only byte-level BPE");
   RUNNEL_ASSIGN(const bool byte_fallback, model.bool_or("byte_fallback", false));
   if (byte_fallback)

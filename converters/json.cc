@@ -58,7 +58,7 @@ Result<Json> parse_json(std::string_view text, std::string_view what, DuplicateK
     return Status(Code::corrupt, std::string(what) + ": not valid JSON (syntax or UTF-8)");
   if (!repeated.empty())
     return Status(Code::corrupt,
-                  std::string(what) + ": key " + runnel::quoted(repeated) + " is there twice");
+                  std::string(what) + ": key " + runnel::quote(repeated) + " is there twice");
   return json;
 }
 

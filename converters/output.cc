@@ -14,7 +14,7 @@ Status check_not_input(const std::string& out, std::span<const std::string> inpu
   for (const std::string& input : inputs)
     if (std::filesystem::equivalent(out, input, error))
       return Status(Code::invalid_argument,
-                    runnel::quoted(out) + " is the input; choose another name");
+                    runnel::quote(out) + " is the input; choose another name");
   return {};
 }
 

@@ -72,13 +72,13 @@ bool TensorPlanner::has(std::string_view name) const {
 
 const SourceTensor* TensorPlanner::need(std::string_view name, std::size_t rank) {
   const SourceTensor* tensor = find(name);
-  const std::string label = "tensor " + runnel::quoted(prefix_ + std::string(name));
+  const std::string label = "tensor " + runnel::quote(prefix_ + std::string(name));
   if (tensor == nullptr) {
     fail(Status(Code::corrupt, label + " is missing"));
     return nullptr;
   }
   if (!tensor->dtype) {
-    fail(Status(Code::unsupported, label + " has dtype " + runnel::quoted(tensor->dtype_name) +
+    fail(Status(Code::unsupported, label + " has dtype " + runnel::quote(tensor->dtype_name) +
                                        ", not BF16, F16 or F32"));
     return nullptr;
   }
@@ -99,7 +99,7 @@ void TensorPlanner::add(std::string_view gguf_name,
   if (tensor == nullptr) return;
   const std::span<const std::int64_t> expected(dims.begin(), dims.size());
   if (!same_but_for_ones(tensor->shape, expected))
-    return fail(Status(Code::corrupt, "tensor " + runnel::quoted(tensor->name) + " has shape " +
+    return fail(Status(Code::corrupt, "tensor " + runnel::quote(tensor->name) + " has shape " +
                                           shape_text(tensor->shape) + " where " +
                                           shape_text(expected) + " is expected"));
   const Shape shape(dims);
@@ -126,8 +126,8 @@ void TensorPlanner::add_head(Head head, std::int64_t n_vocab, std::int64_t width
                "tensor 'lm_head.weight' is missing (the config says the head is not tied)"));
   const std::array<std::int64_t, 2> expected{n_vocab, width};
   if (!tensor->dtype || !std::ranges::equal(tensor->shape, expected))
-    return fail(Status(Code::corrupt, "tensor " + runnel::quoted(tensor->name) + " is " +
-                                          runnel::quoted(tensor->dtype_name) + " " +
+    return fail(Status(Code::corrupt, "tensor " + runnel::quote(tensor->name) + " is " +
+                                          runnel::quote(tensor->dtype_name) + " " +
                                           shape_text(tensor->shape) + " where float " +
                                           shape_text(expected) + " is expected"));
   tensors_.push_back({"output.weight", {n_vocab, width}, {{tensor, 0, n_vocab}}});
@@ -147,8 +147,8 @@ Status TensorPlanner::finish() {
     const bool other_part = !is_plain_prefix(prefix_) && !tensor.name.starts_with(prefix_);
     if (!table && !other_part)
       return Status(Code::unsupported,
-                    "tensor " + runnel::quoted(tensor.name) + " has no place in this architecture");
-    if (other_part && n_skipped++ == 0) first = runnel::quoted(tensor.name);
+                    "tensor " + runnel::quote(tensor.name) + " has no place in this architecture");
+    if (other_part && n_skipped++ == 0) first = runnel::quote(tensor.name);
   }
   if (n_skipped > 0)
     notes_.push_back("text model only: skipped " + std::to_string(n_skipped) +

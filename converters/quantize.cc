@@ -31,7 +31,7 @@ Status reopen(const std::string& path, GgufFile* file) {
     same = then[i].name == now[i].name && then[i].dtype == now[i].dtype &&
            then[i].shape == now[i].shape;
   if (same) return {};
-  return Status(Code::corrupt, runnel::quoted(path) + " changed while it was read");
+  return Status(Code::corrupt, runnel::quote(path) + " changed while it was read");
 }
 
 Result<std::string> architecture_of(const GgufFile& file) {

@@ -35,13 +35,13 @@ Result<const HfArch*> find_hf_arch(const Json& config) {
     for (const HfArch& arch : kArchs)
       if (arch.class_name == classes->front()) return &arch;
     return Status(Code::unsupported, "config.json: architecture " +
-                                         runnel::quoted(classes->front()) +
+                                         runnel::quote(classes->front()) +
                                          " (known: lfm2, lfm2moe, llama, qwen3)");
   }
   if (!type) return fields.bad("architectures", "and 'model_type' are missing");
   for (const HfArch& arch : kArchs)
     if (arch.model_type == *type) return &arch;
-  return Status(Code::unsupported, "config.json: model_type " + runnel::quoted(*type) +
+  return Status(Code::unsupported, "config.json: model_type " + runnel::quote(*type) +
                                        " (known: lfm2, lfm2moe, llama, qwen3)");
 }
 

@@ -14,7 +14,7 @@ Status read_scaling(const Fields& scaling, RopeConfig* rope) {
   RUNNEL_ASSIGN(const std::optional<std::string> type, scaling.get_string(key));
   if (!type || *type == "default") return {};
   if (*type != "linear" && *type != "llama3")
-    return Status(Code::unsupported, scaling.what() + ": rope scaling " + runnel::quoted(*type));
+    return Status(Code::unsupported, scaling.what() + ": rope scaling " + runnel::quote(*type));
   RUNNEL_ASSIGN(rope->factor, scaling.positive_or("factor", 1));
   rope->kind = RopeKind::linear;
   if (*type == "linear") return {};

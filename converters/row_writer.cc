@@ -105,7 +105,7 @@ Status RowWriter::report(std::string_view tensor, std::uint64_t source_bytes) {
 }
 
 Status RowWriter::write(const RowSource& source) {
-  const std::string label = "tensor " + runnel::quoted(source.name);
+  const std::string label = "tensor " + runnel::quote(source.name);
   if (source.row_elems > kMaxRowElems)
     return Status(Code::unsupported, label + ": a row of more than 2^24 values");
   if (source.from != source.to && !quant::info(source.to).encodes)

@@ -52,7 +52,7 @@ const SourceType* find_source_type(std::string_view name) {
 Result<SourceTensor> parse_entry(const std::string& name,
                                  const Json& json,
                                  std::uint64_t data_bytes) {
-  RUNNEL_ASSIGN(const Fields entry, Fields::of(json, "tensor " + runnel::quoted(name)));
+  RUNNEL_ASSIGN(const Fields entry, Fields::of(json, "tensor " + runnel::quote(name)));
   SourceTensor tensor;
   tensor.name = name;
   RUNNEL_ASSIGN(const auto dtype, entry.get_string("dtype"));
@@ -89,7 +89,7 @@ Status check_contiguous(const std::vector<SourceTensor>& sorted, std::uint64_t d
   for (const SourceTensor& tensor : sorted) {
     if (tensor.offset != end)
       return Status(Code::corrupt,
-                    "tensor " + runnel::quoted(tensor.name) + ": data " +
+                    "tensor " + runnel::quote(tensor.name) + ": data " +
                         (tensor.offset < end ? "overlaps another tensor" : "follows a hole"));
     end += tensor.bytes;
   }
@@ -134,7 +134,7 @@ Status check_file_name(const std::string& name) {
                      name.find_first_of(kForbidden) == std::string::npos &&
                      name.find("..") == std::string::npos;
   if (plain && name.ends_with(".safetensors")) return {};
-  return Status(Code::corrupt, "file name " + runnel::quoted(name) + " is not allowed");
+  return Status(Code::corrupt, "file name " + runnel::quote(name) + " is not allowed");
 }
 
 // tensor name -> file name, as the index says.
@@ -171,8 +171,7 @@ Status Checkpoint::index_names() {
   by_name_.reserve(tensors_.size());
   for (std::size_t i = 0; i < tensors_.size(); ++i)
     if (!by_name_.emplace(tensors_[i].name, i).second)
-      return Status(Code::corrupt,
-                    "tensor " + runnel::quoted(tensors_[i].name) + " is there twice");
+      return Status(Code::corrupt, "tensor " + runnel::quote(tensors_[i].name) + " is there twice");
   return {};
 }
 
@@ -180,7 +179,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& dir) {
   namespace fs = std::filesystem;
   std::error_code error;
   if (!fs::is_directory(dir, error))
-    return Status(Code::not_found, runnel::quoted(dir) + " is not a directory");
+    return Status(Code::not_found, runnel::quote(dir) + " is not a directory");
   Checkpoint checkpoint;
   if (fs::exists(dir + "/" + std::string(kSingle), error)) {
     RUNNEL_TRY(checkpoint.add_file(dir, std::string(kSingle)));
@@ -208,7 +207,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& dir) {
   RUNNEL_TRY(checkpoint.index_names());
   for (const auto& [tensor, file] : weight_map)
     if (checkpoint.find(tensor) == nullptr)
-      return Status(Code::corrupt, std::string(kIndex) + ": tensor " + runnel::quoted(tensor) +
+      return Status(Code::corrupt, std::string(kIndex) + ": tensor " + runnel::quote(tensor) +
                                        " is not in " + file);
   return checkpoint;
 }
@@ -228,7 +227,7 @@ Status Checkpoint::reopen() {
     maps_[i] = MappedFile();
     RUNNEL_ASSIGN(maps_[i], MappedFile::open(paths_[i]));
     if (maps_[i].bytes().size() != size)
-      return Status(Code::corrupt, runnel::quoted(paths_[i]) + " changed while it was read");
+      return Status(Code::corrupt, runnel::quote(paths_[i]) + " changed while it was read");
   }
   return {};
 }

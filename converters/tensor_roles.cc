@@ -55,19 +55,19 @@ Result<const quant::Recipe*> usable_recipe(std::string_view name) {
   const std::optional<quant::DType> dtype = quant::find_dtype(name);
   if (dtype && !quant::info(*dtype).encodes)
     return Status(Code::unsupported,
-                  "type " + runnel::quoted(name) + " can be read but not written");
+                  "type " + runnel::quote(name) + " can be read but not written");
   const quant::Recipe* recipe = quant::find_recipe(name);
   if (recipe == nullptr) {
     std::string known;
     for (const quant::Recipe& row : quant::recipes()) known.append(" ").append(row.name);
     return Status(Code::invalid_argument,
-                  "unknown type " + runnel::quoted(name) + "; known:" + known);
+                  "unknown type " + runnel::quote(name) + "; known:" + known);
   }
   for (const quant::DType part :
        {recipe->base, recipe->output, recipe->more_attention_v, recipe->more_ffn_down})
     if (!quant::info(part).encodes)
       return Status(Code::unsupported,
-                    "type " + runnel::quoted(name) + " can be read but not written");
+                    "type " + runnel::quote(name) + " can be read but not written");
   return recipe;
 }
 

@@ -2,7 +2,7 @@
 
 namespace runnel {
 
-std::string quoted(std::string_view name) {
+std::string quote(std::string_view name) {
   constexpr std::size_t kMaxBytes = 80;
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string text = "'";

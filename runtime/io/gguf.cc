@@ -82,7 +82,7 @@ Status GgufFile::Impl::index_tensors() {
     const GgufTensor& tensor = first.tensors[i];
     if (tensor_index.insert(tensor.name, i)) continue;
     const int other = first.tensors[*tensor_index.find(tensor.name)].shard;
-    return {Code::corrupt, "tensor " + quoted(tensor.name) + ": is in shard " +
+    return {Code::corrupt, "tensor " + quote(tensor.name) + ": is in shard " +
                                std::to_string(other + 1) + " and in shard " +
                                std::to_string(tensor.shard + 1)};
   }

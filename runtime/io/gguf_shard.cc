@@ -92,7 +92,7 @@ Status Parser::read_version() {
   const auto version = in_.read<std::uint32_t>();
   if (!in_.ok()) return corrupt("not a GGUF file: shorter than a header");
   if (magic == "FUGG") return {Code::unsupported, "big-endian GGUF files are not supported"};
-  if (magic != "GGUF") return corrupt("not a GGUF file: it begins with " + quoted(magic));
+  if (magic != "GGUF") return corrupt("not a GGUF file: it begins with " + quote(magic));
   // A big-endian file keeps the magic's byte order, but its version reads as 3 << 24.
   if (version != 0 && (version & 0xFFFF) == 0)
     return {Code::unsupported, "big-endian GGUF files are not supported"};
@@ -126,9 +126,9 @@ Status Parser::read_key(std::uint64_t index) {
   GgufKey key;
   key.name = in_.take_text(name_bytes);
   if (!in_.ok()) return corrupt(where + ": file ends inside its name");
-  RUNNEL_TRY(read_value(&key).with_context("key " + quoted(key.name)));
+  RUNNEL_TRY(read_value(&key).with_context("key " + quote(key.name)));
   if (!shard_.key_index.insert(key.name, shard_.keys.size()))
-    return corrupt("key " + quoted(key.name) + ": appears twice");
+    return corrupt("key " + quote(key.name) + ": appears twice");
   shard_.keys.push_back(key);
   return {};
 }
@@ -210,7 +210,7 @@ Status Parser::read_tensor(std::uint64_t index) {
   GgufTensor tensor;
   tensor.name = in_.take_text(name_bytes);
   if (!in_.ok()) return corrupt(where + ": file ends inside its name");
-  const std::string name = "tensor " + quoted(tensor.name);
+  const std::string name = "tensor " + quote(tensor.name);
   RUNNEL_TRY(read_shape(&tensor).with_context(name));
   RUNNEL_TRY(read_extent(&tensor).with_context(name));
   if (!tensor_index_.insert(tensor.name, shard_.tensors.size()))
@@ -275,7 +275,7 @@ Status Parser::place_tensors() {
     std::uint64_t begin = 0, end = 0;
     if (!checked_add(data_begin, extent.offset, &begin) ||
         !checked_add(begin, extent.bytes, &end) || end > image_.size())
-      return corrupt("tensor " + quoted(tensor.name) + ": its data (" +
+      return corrupt("tensor " + quote(tensor.name) + ": its data (" +
                      std::to_string(extent.bytes) + " bytes at offset " +
                      std::to_string(extent.offset) + ") reaches beyond the end of the file");
     tensor.data =
@@ -291,8 +291,8 @@ Status Parser::check_overlaps() {
   for (std::size_t i = 1; i < extents_.size(); ++i) {
     const Extent &before = extents_[i - 1], &after = extents_[i];
     if (after.offset - before.offset < before.bytes)
-      return corrupt("tensors " + quoted(shard_.tensors[before.tensor].name) + " and " +
-                     quoted(shard_.tensors[after.tensor].name) + " overlap");
+      return corrupt("tensors " + quote(shard_.tensors[before.tensor].name) + " and " +
+                     quote(shard_.tensors[after.tensor].name) + " overlap");
   }
   return {};
 }

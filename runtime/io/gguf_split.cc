@@ -36,7 +36,7 @@ Status read_count(const GgufShard& shard, std::string_view name, std::int64_t* v
   const std::optional<std::size_t> found = shard.key_index.find(name);
   if (!found) return {};
   RUNNEL_ASSIGN(*value, gguf_int(shard.keys[*found]));
-  if (*value < 0) return {Code::corrupt, "key " + quoted(name) + ": is negative"};
+  if (*value < 0) return {Code::corrupt, "key " + quote(name) + ": is negative"};
   return {};
 }
 

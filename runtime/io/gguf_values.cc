@@ -37,11 +37,11 @@ Status wrong_type(const GgufKey& key, std::string_view wanted) {
   std::string found(info(key.type).name);
   if (key.type == GgufType::array) found += " of " + std::string(info(key.element_type).name);
   return {Code::corrupt,
-          "key " + quoted(key.name) + ": is " + found + ", expected " + std::string(wanted)};
+          "key " + quote(key.name) + ": is " + found + ", expected " + std::string(wanted)};
 }
 
 Status wrong_value(const GgufKey& key) {
-  return {Code::corrupt, "key " + quoted(key.name) + ": value out of range for its use"};
+  return {Code::corrupt, "key " + quote(key.name) + ": value out of range for its use"};
 }
 
 /// The next value of an integer type; nothing for a u64 beyond int64 or a bool that is not 0 or 1.

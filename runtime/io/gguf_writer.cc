@@ -119,7 +119,7 @@ void GgufWriter::Impl::set(std::string_view key, std::string value, std::uint64_
   else if (entries.size() >= kMaxKeys)
     problem = misuse("more than " + std::to_string(kMaxKeys) + " keys");
   if (!problem.ok()) {
-    if (failure.ok()) failure = std::move(problem).with_context("key " + quoted(key));
+    if (failure.ok()) failure = std::move(problem).with_context("key " + quote(key));
     return;
   }
   const auto [place, is_new] = entry_index.emplace(std::string(key), entries.size());
@@ -216,7 +216,7 @@ Status GgufWriter::Impl::write(std::span<const std::byte> data) {
   if (current >= tensors.size()) return misuse("GgufWriter: data after the last tensor");
   const Declared& tensor = tensors[current];
   if (data.size() > tensor.bytes - current_bytes)
-    return misuse("tensor " + quoted(tensor.name) + ": more than its " +
+    return misuse("tensor " + quote(tensor.name) + ": more than its " +
                   std::to_string(tensor.bytes) + " bytes");
   RUNNEL_TRY(emit(data));
   current_bytes += data.size();
@@ -227,7 +227,7 @@ Status GgufWriter::Impl::finish() {
   RUNNEL_TRY(failure);
   if (stage != Stage::writing) return misuse("GgufWriter: finish() without begin");
   if (current < tensors.size())
-    return misuse("tensor " + quoted(tensors[current].name) + ": has " +
+    return misuse("tensor " + quote(tensors[current].name) + ": has " +
                   std::to_string(current_bytes) + " of " + std::to_string(tensors[current].bytes) +
                   " bytes");
   if (file) RUNNEL_TRY(file->commit());
@@ -301,7 +301,7 @@ void GgufWriter::set_raw(const GgufKey& entry) {
 }
 
 Status GgufWriter::add_tensor(std::string_view name, quant::DType dtype, const Shape& shape) {
-  return impl_->add(name, dtype, shape).with_context("tensor " + quoted(name));
+  return impl_->add(name, dtype, shape).with_context("tensor " + quote(name));
 }
 
 Status GgufWriter::begin_file(const std::string& path) {

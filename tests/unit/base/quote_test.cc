@@ -5,16 +5,16 @@
 namespace runnel {
 namespace {
 
-TEST_CASE("quoted, EscapesWhatATerminalWouldInterpret") {
+TEST_CASE("quote, EscapesWhatATerminalWouldInterpret") {
   using std::string_literals::operator""s;
-  CHECK(quoted("a.b") == "'a.b'");
-  CHECK(quoted("") == "''");
-  CHECK(quoted("\x1b[31m\n"s + '\0' + "\x7f\xff") == "'\\x1b[31m\\x0a\\x00\\x7f\\xff'");
+  CHECK(quote("a.b") == "'a.b'");
+  CHECK(quote("") == "''");
+  CHECK(quote("\x1b[31m\n"s + '\0' + "\x7f\xff") == "'\\x1b[31m\\x0a\\x00\\x7f\\xff'");
 }
 
-TEST_CASE("quoted, ShortensLongNames") {
-  CHECK(quoted(std::string(80, 'x')) == "'" + std::string(80, 'x') + "'");
-  CHECK(quoted(std::string(81, 'x')) == "'" + std::string(80, 'x') + "...'");
+TEST_CASE("quote, ShortensLongNames") {
+  CHECK(quote(std::string(80, 'x')) == "'" + std::string(80, 'x') + "'");
+  CHECK(quote(std::string(81, 'x')) == "'" + std::string(80, 'x') + "...'");
 }
 
 }  // namespace
