@@ -1,8 +1,10 @@
 // runnel VERB [flags]: the verb table, help, and what a mistyped word probably meant.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdio>
 #include <numeric>
+#include <span>
 
 #include "apps/app.h"
 #include "apps/terminal.h"
@@ -75,18 +77,19 @@ int usage_error(const std::string& message) {
 }
 
 /// Explains what CLI11 could not parse.
-int explain(const CLI::ParseError& error, CLI::App& program) {
+int explain(const CLI::ParseError& error, CLI::App& program, std::span<char*> words) {
   if (error.get_exit_code() == 0) {  // --help, --version
     program.exit(error);
     return 0;
   }
-  const std::vector<CLI::App*> chosen = program.get_subcommands();
-  if (error.get_name() == "ExtrasError" && !chosen.empty()) {
-    for (const std::string& extra : chosen.front()->remaining(true))
-      if (extra.size() > 1 && extra[0] == '-') {
-        const std::string flag = extra.substr(0, extra.find('='));
-        return usage_error("unknown flag " + flag + suggestion(flag, flag_names(*chosen.front())));
-      }
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+    const std::vector<std::string> known = flag_names(*program.get_subcommand(words[1]));
+    for (std::string word : words.subspan(2)) {
+      word = word.substr(0, word.find('='));
+      const bool is_flag = word.size() > 1 && word[0] == '-' && std::isalpha(word.back());
+      if (is_flag && std::ranges::find(known, word) == known.end())
+        return usage_error("unknown flag " + word + suggestion(word, known));
+    }
   }
   return usage_error(error.what());
 }
@@ -107,7 +110,7 @@ int run_program(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return explain(error, program);
+    return explain(error, program, std::span(argv, static_cast<std::size_t>(argc)));
   }
   std::fflush(stdout);
   return static_cast<int>(Exit::ok);

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -179,7 +180,15 @@ class Chat(Case):
         self.assertIn("t/s", err)
 
     def test_the_bundled_model_is_the_default(self):
-        self.assertEqual(self.good("chat", "--temp", 0, "-p", "What is 12 + 30?")[0], "12 + 30 = 42.\n")
+        bin_folder, share = self.folder / "bin", self.folder / "share" / "runnel"
+        bin_folder.mkdir()
+        share.mkdir(parents=True)
+        program = shutil.copy(PROGRAM, bin_folder)
+        ask = [program, "chat", "--temp", "0", "-p", "What is 12 + 30?"]
+        missing = subprocess.run(ask, capture_output=True)
+        self.assertEqual((missing.returncode, b"-m FILE" in missing.stderr), (2, True))
+        shutil.copy(DEMO, share)
+        self.assertEqual(subprocess.run(ask, capture_output=True).stdout, b"12 + 30 = 42.\n")
 
     def test_a_follow_up_reuses_the_cache(self):
         _, err = self.good("chat", "-m", DEMO, "--temp", 0, stdin="What is 12 + 30?\nWhat is 1 + 1?\n")
