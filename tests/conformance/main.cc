@@ -1,7 +1,8 @@
 // conformance [--backend NAME] [--filter TEXT] [--threads N] [--matrix | --errors]
 // Compares every compiled-in backend with `reference`, case by case. Besides, on every backend: a
 // fused op equals its decomposition, and an op that may work in place gives the same result there.
-// Exit code 1 when a case fails, 2 on a wrong command line.
+// Exit code 1 when a case fails, 2 on a wrong command line, 77 when the machine cannot run what
+// RUNNEL_CPU_ISA asks for.
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -122,7 +123,7 @@ Result<std::vector<Check>> make_checks(const Options& options, Report& report) {
 
 int complain(const Status& status) {
   std::fprintf(stderr, "conformance: %s\n", status.message().c_str());
-  return 2;
+  return status.code() == Code::unsupported ? 77 : 2;
 }
 
 int run(const Options& options) {
