@@ -224,21 +224,35 @@ class Chat(Case):
             os.environ.update(TERM="xterm", LC_ALL="C.UTF-8", XDG_STATE_HOME=str(self.folder))
             os.execv(PROGRAM, [PROGRAM, "chat", "-m", DEMO, "--temp", "0"])
         self.addCleanup(os.close, master)
+        self.unread = b""
         return pid, master
 
     def read_until(self, master, text, seconds=120):
-        seen, end = b"", time.monotonic() + seconds
-        while text.encode() not in seen:
-            if time.monotonic() > end or not select.select([master], [], [], 10)[0]:
-                self.fail(f"no {text!r} in {seen!r}")
+        """Reads on until `text` has come; what follows it stays for the next call."""
+        end = time.monotonic() + seconds
+        while text.encode() not in self.unread:
+            if time.monotonic() > end or not select.select([master], [], [], 30)[0]:
+                self.fail(f"no {text!r} in {self.unread!r}")
             try:
                 piece = os.read(master, 4096)
             except OSError:
                 piece = b""
             if not piece:
-                self.fail(f"ended without {text!r}: {seen!r}")
-            seen += piece
-        return seen.decode(errors="replace")
+                self.fail(f"ended without {text!r}: {self.unread!r}")
+            self.unread += piece
+        self.unread = self.unread.split(text.encode(), 1)[1]
+
+    def leave(self, pid, master):
+        """Types Ctrl-D until the program ends; a key typed between two prompts may be dropped."""
+        for _ in range(100):
+            os.write(master, b"\x04")
+            time.sleep(0.1)
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        self.fail("Ctrl-D did not end the chat")
 
     def test_terminal(self):
         pid, master = self.terminal()
@@ -254,9 +268,9 @@ class Chat(Case):
         self.read_until(master, "ocean.")
         time.sleep(0.05)
         os.kill(pid, signal.SIGINT)  # stops the reply at most, never the program
+        self.read_until(master, "t/s")
         self.read_until(master, "> ")
-        os.write(master, b"\x04")
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        self.assertEqual(self.leave(pid, master), 0)
         history = (self.folder / "runnel" / "chat_history").read_text()
         self.assertIn("ocean", history)
 
