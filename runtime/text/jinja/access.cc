@@ -136,7 +136,10 @@ Value slice(Context* context,
             const Value& stop,
             const Value& step) {
   if (context->failed() || !reject_undefined(context, value)) return {};
-  if (!can_index(value)) return missing(context, value, start);
+  if (value.is_dict()) return context->fail("unhashable type: 'slice'");
+  if (!can_index(value)) {
+    return context->fail(in_quotes(type_name(value)) + " object is not subscriptable");
+  }
   SliceRange range;
   if (!resolve_slice(context, start, stop, step, size_of(value), &range)) return {};
   if (value.is_text()) {
@@ -158,6 +161,10 @@ Value slice(Context* context,
 
 bool find_attribute(Context* context, const Value& value, std::string_view name, Value* out) {
   if (value.kind() == Kind::object && find_object_attribute(context, value, name, out)) return true;
+  if (value.is_list() && value.list().label == kGroup && (name == "grouper" || name == "list")) {
+    *out = value.list().items[name == "grouper" ? 0 : 1];
+    return true;
+  }
   const std::string_view method = find_method(value, name);
   if (method.empty()) {
     if (name.substr(0, 2) != "__") return false;

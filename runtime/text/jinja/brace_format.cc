@@ -199,6 +199,9 @@ Value BraceFormatter::run() {
       at = brace + 2;
       continue;
     }
+    if (brace + 1 == format_.size() && c == '{') {
+      return context_->fail("Single '{' encountered in format string");
+    }
     if (c == '}') return context_->fail("Single '}' encountered in format string");
     const std::size_t close = format_.find_first_of("{}", brace + 1);
     if (close == std::string_view::npos) {

@@ -75,6 +75,7 @@ bool collect_entries(Context* context,
   }
   if (!arguments.positional.empty()) {
     const Value& source = arguments.positional[0];
+    if (!reject_undefined(context, source)) return false;
     if (source.is_dict()) {
       *entries = source.dict().items;
     } else {

@@ -100,8 +100,7 @@ Interpreter::Flow Interpreter::run(const Statement& statement) {
     case StatementKind::branch:
       return run_branch(statement);
     case StatementKind::loop:
-      run_loop(statement, evaluate(*statement.expressions[0]), 0);
-      break;
+      return run_loop(statement, evaluate(*statement.expressions[0]), 0);
     case StatementKind::assign:
       assign(statement.targets[0], evaluate(*statement.expressions[0]), scope_.get());
       break;
@@ -206,17 +205,14 @@ Value Interpreter::select_items(const Statement& statement, const Value& items) 
   return context_.list(std::move(kept));
 }
 
-void Interpreter::run_loop(const Statement& statement, const Value& iterable, int depth0) {
+/// What else than normal comes out is a break or continue in the else body, for the loop around.
+Interpreter::Flow Interpreter::run_loop(const Statement& statement,
+                                        const Value& iterable,
+                                        int depth0) {
   Value items = iterate(&context_, iterable);
   if (!failed() && statement.expressions.size() > 1) items = select_items(statement, items);
-  if (failed()) return;
-  if (items.list().items.empty()) {
-    if (statement.bodies.size() > 1) {
-      const ScopeGuard guard(this, inner_scope());
-      run(statement.bodies[1]);
-    }
-    return;
-  }
+  if (failed()) return Flow::normal;
+  if (items.list().items.empty()) return run_else(statement);
   const auto loop = std::make_shared<Loop>();
   loop->items = items;
   loop->length = items.list().items.size();
@@ -225,14 +221,24 @@ void Interpreter::run_loop(const Statement& statement, const Value& iterable, in
     loop->statement = &statement;
     loop->scope = scope_;
   }
-  run_rounds(statement, loop.get(), Value(std::shared_ptr<Object>(loop)));
+  const bool finished = run_rounds(statement, loop.get(), Value(std::shared_ptr<Object>(loop)));
   loop->clear();
+  return finished || failed() ? Flow::normal : run_else(statement);
 }
 
-void Interpreter::run_rounds(const Statement& statement, Loop* loop, const Value& loop_value) {
+Interpreter::Flow Interpreter::run_else(const Statement& statement) {
+  if (statement.bodies.size() < 2) return Flow::normal;
+  const ScopeGuard guard(this, inner_scope());
+  return run(statement.bodies[1]);
+}
+
+/// True when a round came to its end without break or continue: as in Jinja, the else body is
+/// skipped only then.
+bool Interpreter::run_rounds(const Statement& statement, Loop* loop, const Value& loop_value) {
+  bool finished = false;
   std::shared_ptr<Scope> scope;
   for (; loop->index < loop->length; ++loop->index) {
-    if (!context_.work(1)) return;
+    if (!context_.work(1)) return false;
     // A scope that nothing has kept is used again.
     if (scope == nullptr || scope.use_count() > 1) {
       scope = inner_scope();
@@ -241,18 +247,24 @@ void Interpreter::run_rounds(const Statement& statement, Loop* loop, const Value
     }
     if (loop_name_ >= 0) scope->set(loop_name_, loop_value);
     assign(statement.targets[0], loop->items.list().items[loop->index], scope.get());
-    if (failed()) return;
+    if (failed()) return false;
     const ScopeGuard guard(this, scope);
     const Flow flow = run(statement.bodies[0]);
-    if (flow == Flow::stop_loop || failed()) return;
+    if (flow == Flow::stop_loop || failed()) return finished;
+    finished = finished || flow == Flow::normal;
   }
   --loop->index;
+  return finished;
 }
 
 void Interpreter::assign(const Target& target, const Value& value, Scope* scope) {
   if (failed()) return;
   if (!target.attribute.empty()) return assign_attribute(target, value);
   if (target.parts.empty()) return scope->set(target.name, value);
+  if (value.is_none() || value.is_number()) {
+    context_.fail("cannot unpack non-iterable " + std::string(type_name(value)) + " object");
+    return;
+  }
   const Value items = iterate(&context_, value);
   if (failed()) return;
   const std::size_t wanted = target.parts.size();

@@ -60,9 +60,10 @@ class Interpreter {
   Flow run_filter_block(const Statement& statement);
   Flow run_scope(const Statement& statement);
   void run_call_block(const Statement& statement);
-  void run_loop(const Statement& statement, const Value& iterable, int depth0);
+  Flow run_else(const Statement& statement);
+  Flow run_loop(const Statement& statement, const Value& iterable, int depth0);
   Value select_items(const Statement& statement, const Value& items);
-  void run_rounds(const Statement& statement, Loop* loop, const Value& loop_value);
+  bool run_rounds(const Statement& statement, Loop* loop, const Value& loop_value);
   void assign(const Target& target, const Value& value, Scope* scope);
   void assign_attribute(const Target& target, const Value& value);
   void write(std::string_view text);

@@ -123,6 +123,7 @@ Value reverse(Context* context, const Value& value, const Arguments& arguments) 
   Bound bound;
   if (!bind(context, "reverse", arguments, {}, 0, &bound)) return {};
   if (value.is_text()) return slice(context, value, {}, {}, Value(std::int64_t{-1}));
+  if (value.is_none() || value.is_number()) return context->fail("argument must be iterable");
   const Value walked = iterate(context, value);
   if (context->failed() || !context->fits(walked.list().items.size(), sizeof(Value))) return {};
   std::vector<Value> reversed(walked.list().items.rbegin(), walked.list().items.rend());

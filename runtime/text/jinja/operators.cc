@@ -61,7 +61,8 @@ Value integer_arithmetic(Context* context, Operator operation, std::int64_t a, s
       break;
   }
   if (b == 0) {
-    return context->fail(operation == Operator::divide ? "division by zero"
+    if (operation == Operator::divide) return context->fail("division by zero");
+    return context->fail(operation == Operator::modulo ? "integer modulo by zero"
                                                        : "integer division or modulo by zero");
   }
   if (operation == Operator::divide) {

@@ -33,11 +33,16 @@ Value key_of(Context* context, const Value& item, const Value& paths, bool ignor
   return context->list(std::move(keys));
 }
 
+/// How keys are compared: with < alone, or as the only items of lists, which looks at == first, so
+/// that equal keys need no order.
+enum class Keys : std::uint8_t { plain, in_lists };
+
 /// Sorts without changing the order of equal items. False after an error.
-bool stable_sort(Context* context, std::vector<Keyed>* items, bool is_reversed) {
+bool stable_sort(Context* context, std::vector<Keyed>* items, bool is_reversed, Keys keys) {
   if (!context->fits(items->size(), sizeof(Keyed))) return false;
   // A comparison that fails answers false; the merge sort stays within bounds all the same.
   std::stable_sort(items->begin(), items->end(), [&](const Keyed& a, const Keyed& b) {
+    if (keys == Keys::in_lists && equal(context, a.key, b.key)) return false;
     return is_reversed ? less(context, b.key, a.key) : less(context, a.key, b.key);
   });
   return !context->failed();
@@ -72,7 +77,8 @@ Value sort(Context* context, const Value& value, const Arguments& arguments) {
   }
   const bool ignores_case = !is_true(bound.values[1]);
   std::vector<Keyed> items = keyed_items(context, value, bound.values[2], ignores_case);
-  if (context->failed() || !stable_sort(context, &items, is_true(bound.values[0]))) return {};
+  if (context->failed() || !stable_sort(context, &items, is_true(bound.values[0]), Keys::in_lists))
+    return {};
   return items_of(context, std::move(items));
 }
 
@@ -97,7 +103,7 @@ Value dictsort(Context* context, const Value& value, const Arguments& arguments)
                      context->list({key, held}, ListKind::tuple)});
     if (context->failed()) return {};
   }
-  if (!stable_sort(context, &items, is_true(bound.values[2]))) return {};
+  if (!stable_sort(context, &items, is_true(bound.values[2]), Keys::plain)) return {};
   return items_of(context, std::move(items));
 }
 
@@ -112,7 +118,7 @@ Value groupby(Context* context, const Value& value, const Arguments& arguments) 
     if (entry.key.is_undefined() && !bound.values[1].is_none()) entry.key = bound.values[1];
     if (ignores_case) entry.key = without_case(context, entry.key);
   }
-  if (context->failed() || !stable_sort(context, &items, false)) return {};
+  if (context->failed() || !stable_sort(context, &items, false, Keys::plain)) return {};
   std::vector<Value> groups;
   for (std::size_t i = 0; i < items.size();) {
     const Value key = items[i].key;
@@ -124,7 +130,7 @@ Value groupby(Context* context, const Value& value, const Arguments& arguments) 
       members.push_back(items[i].item);
     }
     const Value group = context->list(std::move(members));
-    groups.push_back(context->list({shown, group}, ListKind::tuple));
+    groups.push_back(context->list({shown, group}, ListKind::tuple, std::string(kGroup)));
     if (context->failed()) return {};
   }
   return context->list(std::move(groups));

@@ -82,8 +82,9 @@ bool holds(Context* context, Unary test, const Value& value) {
     case Unary::boolean:
       return value.kind() == Kind::boolean;
     case Unary::callable:
-      return value.kind() == Kind::object && !value.is_object(ObjectKind::name_space) &&
-             !value.is_object(ObjectKind::cycler);
+      return value.is_undefined() ||  // in Python an undefined value can be called, and fails then
+             (value.kind() == Kind::object && !value.is_object(ObjectKind::name_space) &&
+              !value.is_object(ObjectKind::cycler));
     case Unary::defined:
       return !value.is_undefined();
     case Unary::escaped:
@@ -117,8 +118,9 @@ bool holds(Context* context, Unary test, const Value& value) {
     case Unary::none:
       return value.is_none();
     case Unary::sequence:
-      return value.is_dict() || value.is_text() || value.is_list(ListKind::list) ||
-             value.is_list(ListKind::tuple) || value.is_list(ListKind::range);
+      return value.is_undefined() || value.is_dict() || value.is_text() ||
+             value.is_list(ListKind::list) || value.is_list(ListKind::tuple) ||
+             value.is_list(ListKind::range);
     case Unary::string:
       return value.is_text();
     case Unary::undefined:

@@ -35,7 +35,8 @@ void append_escaped(std::uint32_t code, std::string* out) {
 
 bool append_list_repr(Context* context, const Value& value, TextBuilder* out) {
   const List& list = value.list();
-  if (!list.label.empty() && list.kind != ListKind::dict_view) return out->append(list.label);
+  const bool is_opaque = list.kind == ListKind::range || list.kind == ListKind::generator;
+  if (is_opaque) return out->append(list.label);
   const bool is_tuple = list.kind == ListKind::tuple;
   const bool is_view = list.kind == ListKind::dict_view;
   if (is_view && !out->append(list.label + "(")) return false;

@@ -55,6 +55,7 @@ bool read_mapping(Context* context, const Arguments& arguments, Mapping* out) {
 }
 
 Value map(Context* context, const Value& value, const Arguments& arguments) {
+  if (!is_true(value)) return context->list({}, ListKind::generator, kGenerator);
   const Value items = iterate(context, value);
   if (context->failed()) return {};
   std::vector<Value> mapped;
@@ -77,6 +78,7 @@ Value select_where(Context* context,
                    const Value& value,
                    const Arguments& arguments,
                    Selection selection) {
+  if (!is_true(value)) return context->list({}, ListKind::generator, kGenerator);
   const Value items = iterate(context, value);
   if (context->failed()) return {};
   const std::size_t n_paths = selection.uses_attribute ? 1 : 0;

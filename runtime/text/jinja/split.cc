@@ -59,7 +59,7 @@ Value split_words_from_start(Context* context, std::string_view text, std::uint6
   std::string_view rest = stripped(text, Side::left);
   while (!rest.empty()) {
     if (parts.size() >= most) {
-      parts.add(stripped(rest, Side::right));
+      parts.add(rest);
       break;
     }
     const std::string_view word = first_word(rest, SplitFrom::start);
@@ -101,7 +101,7 @@ Value split_words(Context* context, std::string_view text, std::int64_t most, Sp
   std::string_view rest = stripped(text, Side::right);
   while (!rest.empty()) {
     if (parts.size() >= limit) {
-      parts.add(stripped(rest, Side::left));
+      parts.add(rest);
       break;
     }
     if (!context->work_bytes(rest.size())) return {};

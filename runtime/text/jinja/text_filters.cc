@@ -203,10 +203,8 @@ Value truncate(Context* context, const Value& value, const Arguments& arguments)
   if (!bind(context, "truncate", arguments, {"length", "killwords", "end", "leeway"}, 0, &bound)) {
     return {};
   }
-  if (!value.is_text()) {
-    return context->fail("object of type " + in_quotes(type_name(value)) + " has no len()");
-  }
-  const Text& text = value.text();
+  std::int64_t size = 0;
+  if (!length_of(context, value, &size)) return {};
   const std::string end = bound.is_given[2] ? to_text(context, bound.values[2]) : "...";
   const auto end_length = static_cast<std::int64_t>(count_characters(end));
   const std::int64_t length = bound.values[0].is_integral() ? bound.values[0].integer() : 255;
@@ -216,8 +214,11 @@ Value truncate(Context* context, const Value& value, const Arguments& arguments)
                          std::to_string(length));
   }
   if (leeway < 0) return context->fail("expected leeway >= 0, got " + std::to_string(leeway));
-  const auto size = static_cast<std::int64_t>(text.length);
   if (size <= length || size - length <= leeway) return value;
+  if (!value.is_text()) {
+    return context->fail(in_quotes(type_name(value)) + " object cannot be truncated");
+  }
+  const Text& text = value.text();
   const auto kept = static_cast<std::size_t>(length - end_length);
   std::string_view head = std::string_view(text.bytes).substr(0, offset_of(text.bytes, kept));
   if (!is_true(bound.values[1])) head = head.substr(0, std::min(head.rfind(' '), head.size()));
@@ -293,6 +294,7 @@ Value wordcount(Context* context, const Value& value, const Arguments& arguments
 Value xmlattr(Context* context, const Value& value, const Arguments& arguments) {
   Bound bound;
   if (!bind(context, "xmlattr", arguments, {"autospace"}, 0, &bound)) return {};
+  if (!reject_undefined(context, value)) return {};
   if (!value.is_dict()) {
     return context->fail(in_quotes(type_name(value)) + " object has no attribute 'items'");
   }
@@ -300,7 +302,11 @@ Value xmlattr(Context* context, const Value& value, const Arguments& arguments) 
   TextBuilder out(context);
   for (const auto& [key, item] : value.dict().items) {
     if (item.is_none() || item.is_undefined()) continue;
-    const std::string name = to_text(context, key);
+    if (!key.is_text()) {
+      return context->fail("expected string or bytes-like object, got " +
+                           in_quotes(type_name(key)));
+    }
+    const std::string& name = key.text().bytes;
     if (name.find_first_of(" \t\n\r\f\v/>=") != std::string::npos) {
       return context->fail("Invalid character in attribute name: " + quoted(name));
     }

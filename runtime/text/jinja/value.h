@@ -165,11 +165,14 @@ struct List {
 
   std::vector<Value> items;
   ListKind kind;
-  std::string label;  // repr of a range or generator, "dict_items" and the like of a view
+  std::string label;  // repr of a range or generator; "dict_items" and the like of a view; kGroup
   int height;
   mutable bool is_spent = false;  // of a generator
   MemoryShare share;
 };
+
+/// Label of the tuples that groupby() makes: they have the attributes grouper and list.
+inline constexpr std::string_view kGroup = "group";
 
 /// Keeps insertion order; find() is a binary search, so that no input can make it slow.
 struct Dict {
