@@ -170,7 +170,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, EncodeOptions opti
   if (wants_bos) ids.push_back(bos());
   for (std::size_t pos = 0; pos < text.size();) {
     const SpecialMatcher::Match match = matcher.find(text, pos);
-    const bool starts_with_bos = parse && pos == 0 && match.pos == 0 && match.id == bos();
+    const bool starts_with_bos = parse && match.pos == 0 && match.id == bos();
     impl_->encode_text(text.substr(pos, match.pos - pos), scratch, ids);
     pos = match.pos + match.n_bytes;
     if (match.id >= 0 && !(wants_bos && starts_with_bos)) ids.push_back(match.id);

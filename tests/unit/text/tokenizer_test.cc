@@ -43,6 +43,7 @@ TEST_CASE("Tokenizer, KnowsSpecialsOnlyWhenAsked") {
   for (const TokenId id : plain) CHECK(tokenizer.kind(id) == TokenKind::normal);
   CHECK(tokenizer.decode(plain, Tokenizer::Controls::skip) == "ab<s>ab");
   CHECK(tokenizer.encode("a<tool>", {}) == Ids{byte_id(tokenizer, 'a'), 3});
+  CHECK(tokenizer.encode("<tool><s>", {Bos::never, Specials::parse}) == Ids{3, 0});
 }
 
 TEST_CASE("Tokenizer, AddsBosOnceAndOnlyWhenAsked") {
