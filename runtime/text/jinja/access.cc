@@ -15,7 +15,7 @@ namespace {
 Value missing(Context* context, const Value& value, const Value& name) {
   const std::string type = value.is_none() ? "None" : std::string(type_name(value)) + " object";
   if (name.is_text()) {
-    return context->undefined(in_quotes(type) + " has no attribute " + quoted(name.text().bytes));
+    return context->undefined(in_quotes(type) + " has no attribute " + quote(name.text().bytes));
   }
   return context->undefined(type + " has no element " + to_repr(context, name));
 }
@@ -59,7 +59,7 @@ bool find_item(Context* context, const Value& value, const Value& index, Value* 
 }
 
 Value unsafe_attribute(Context* context, const Value& value, std::string_view name) {
-  return context->undefined("access to attribute " + quoted(name) + " of " +
+  return context->undefined("access to attribute " + quote(name) + " of " +
                             in_quotes(type_name(value)) + " object is unsafe.");
 }
 

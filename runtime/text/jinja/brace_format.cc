@@ -104,7 +104,7 @@ bool BraceFormatter::find_field(std::string_view name, Value* value) {
     const auto found = std::find_if(named.begin(), named.end(),
                                     [&](const auto& argument) { return argument.first == first; });
     if (!context_->work(1 + named.size() / 8)) return false;
-    if (found == named.end()) return fail(quoted(first));
+    if (found == named.end()) return fail(quote(first));
     *value = found->second;
   }
   return follow(name.substr(end), value);
@@ -162,7 +162,7 @@ bool BraceFormatter::append_value(const Value& value, std::string_view layout_te
   if (layout_text.empty()) return append_text(context_, value, &out_);
   FieldLayout layout;
   if (!read_layout(layout_text, &layout)) {
-    return fail("Invalid format specifier " + quoted(layout_text));
+    return fail("Invalid format specifier " + quote(layout_text));
   }
   return append_formatted(value, layout);
 }

@@ -93,7 +93,7 @@ bool Interpreter::bind_macro(const Macro& macro, Arguments* arguments, Scope* sc
     const std::string& name = template_.names[static_cast<std::size_t>(parameter->name)];
     Value value = parameter->default_value != nullptr
                       ? evaluate(*parameter->default_value)
-                      : context_.undefined("parameter " + quoted(name) + " was not provided");
+                      : context_.undefined("parameter " + quote(name) + " was not provided");
     if (failed()) return false;
     scope->set(parameter->name, std::move(value));
   }
@@ -103,7 +103,7 @@ bool Interpreter::bind_macro(const Macro& macro, Arguments* arguments, Scope* sc
 /// Sets caller, varargs and kwargs where the macro uses them; arguments it cannot take are errors.
 bool Interpreter::bind_macro_extras(const Macro& macro, Arguments* arguments, Scope* scope) {
   const MacroDefinition& definition = *macro.definition;
-  const std::string title = "macro " + quoted(definition.title);
+  const std::string title = "macro " + quote(definition.title);
   const std::size_t n_parameters = definition.parameters.size();
   if (definition.uses_caller) {
     Value caller;
@@ -116,7 +116,7 @@ bool Interpreter::bind_macro_extras(const Macro& macro, Arguments* arguments, Sc
     if (failed()) return false;
     scope->set(kwargs_name_, context_.dict(std::move(entries)));
   } else if (!arguments->named.empty()) {
-    context_.fail(title + " takes no keyword argument " + quoted(arguments->named.front().first));
+    context_.fail(title + " takes no keyword argument " + quote(arguments->named.front().first));
     return false;
   }
   if (definition.uses_varargs) {

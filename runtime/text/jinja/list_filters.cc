@@ -21,7 +21,7 @@ Value attr(Context* context, const Value& value, const Arguments& arguments) {
   Value found;
   if (find_attribute(context, value, name, &found)) return found;
   return context->undefined(in_quotes(std::string(type_name(value)) + " object") +
-                            " has no attribute " + quoted(name));
+                            " has no attribute " + quote(name));
 }
 
 Value batch(Context* context, const Value& value, const Arguments& arguments) {

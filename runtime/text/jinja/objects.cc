@@ -112,7 +112,7 @@ bool append_namespace(Context* context, const Namespace& space, TextBuilder* out
   if (!out->append("<Namespace {")) return false;
   for (std::size_t i = 0; i < space.values.size(); ++i) {
     const auto& [name, value] = space.values[i];
-    if (!out->append((i > 0 ? ", " : "") + quoted(name) + ": ")) return false;
+    if (!out->append((i > 0 ? ", " : "") + quote(name) + ": ")) return false;
     if (!append_repr(context, value, out)) return false;
   }
   --out->namespace_level;
@@ -127,7 +127,7 @@ bool append_object(Context* context, const Object& object, TextBuilder* out) {
       return append_namespace(context, static_cast<const Namespace&>(object), out);
     case ObjectKind::macro: {
       const auto* macro = static_cast<const Macro&>(object).definition;
-      return out->append("<Macro " + (macro->name < 0 ? "anonymous" : quoted(macro->title)) + ">");
+      return out->append("<Macro " + (macro->name < 0 ? "anonymous" : quote(macro->title)) + ">");
     }
     case ObjectKind::loop: {
       const auto& loop = static_cast<const Loop&>(object);

@@ -58,7 +58,7 @@ bool PercentFormatter::read_key(Value* argument) {
   if (!arguments_.is_dict()) return fail("format requires a mapping");
   const std::string_view key = format_.substr(at_ + 1, close - at_ - 1);
   const Value* found = arguments_.dict().find(key);
-  if (found == nullptr) return fail(quoted(key));
+  if (found == nullptr) return fail(quote(key));
   *argument = *found;
   at_ = close + 1;
   has_keys_ = true;
@@ -188,7 +188,7 @@ bool PercentFormatter::append(char type, FieldLayout layout, const Value& argume
                            type == 's' ? to_text(context_, argument) : to_repr(context_, argument),
                            layout, &out_);
     default:
-      return fail("unsupported format character " + quoted(std::string(1, type)));
+      return fail("unsupported format character " + quote(std::string(1, type)));
   }
 }
 

@@ -81,7 +81,7 @@ std::string real_text(double value) {
   return fixed;
 }
 
-std::string quoted(std::string_view text) {
+std::string quote(std::string_view text) {
   const bool has_single = text.find('\'') != std::string_view::npos;
   const bool has_double = text.find('"') != std::string_view::npos;
   const char quote = has_single && !has_double ? '"' : '\'';
@@ -131,8 +131,8 @@ bool append_repr(Context* context, const Value& value, TextBuilder* out) {
       return out->append(real_text(value.real()));
     case Kind::text:
       if (!context->fits(value.text().bytes.size(), 10)) return false;  // "\U0010ffff" at worst
-      if (!value.text().is_safe) return out->append(quoted(value.text().bytes));
-      return out->append("Markup(" + quoted(value.text().bytes) + ")");
+      if (!value.text().is_safe) return out->append(quote(value.text().bytes));
+      return out->append("Markup(" + quote(value.text().bytes) + ")");
     case Kind::list:
       return append_list_repr(context, value, out);
     case Kind::dict:

@@ -11,7 +11,7 @@ namespace runnel::jinja {
 /// Shortest text that reads back as the same number: "1.0", "1e+16", "0.1", "inf", "nan".
 std::string real_text(double value);
 /// Python's repr of a string, quotes included.
-std::string quoted(std::string_view text);
+std::string quote(std::string_view text);
 /// "'x'" for names in messages.
 std::string in_quotes(std::string_view name);
 

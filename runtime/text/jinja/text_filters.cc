@@ -308,7 +308,7 @@ Value xmlattr(Context* context, const Value& value, const Arguments& arguments) 
     }
     const std::string& name = key.text().bytes;
     if (name.find_first_of(" \t\n\r\f\v/>=") != std::string::npos) {
-      return context->fail("Invalid character in attribute name: " + quoted(name));
+      return context->fail("Invalid character in attribute name: " + quote(name));
     }
     const Value text = soft_text(context, item);
     if (context->failed() || !context->fits(name.size() + text.text().bytes.size(), 5)) return {};
