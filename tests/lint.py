@@ -61,7 +61,8 @@ def add_with_headers(path, seen):
 def key_of(tool, entry):
     seen = {}
     add_with_headers(os.path.join(entry["directory"], entry["file"]), seen)
-    parts = [tool.encode(), entry["command"].encode(), read(os.path.join(ROOT, ".clang-tidy"))]
+    settings = [read(os.path.join(ROOT, d, ".clang-tidy")) for d in ("", "apps")]
+    parts = [tool.encode(), entry["command"].encode(), *settings]
     parts += [part for item in sorted(seen.items()) for part in (item[0].encode(), item[1])]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
