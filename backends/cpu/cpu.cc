@@ -6,7 +6,7 @@
 
 #include "backends/cpu/executable.h"
 #include "backends/cpu/onednn.h"
-#include "runtime/backend/host_buffer.h"
+#include "runtime/backend/host_backend.h"
 #include "runtime/base/env.h"
 
 namespace runnel::cpu {
@@ -14,17 +14,12 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 
-std::size_t bytes_of(const Value& value) {
-  return static_cast<std::size_t>(value.shape.rows()) *
-         quant::row_bytes(value.dtype, static_cast<std::size_t>(value.shape.cols()));
-}
-
 /// RUNNEL_ONEDNN=0 keeps to our own kernels. The plain level is for comparison: it stays alone.
 bool wants_onednn(const IsaLevel& level) {
   return has_onednn() && level.isa != Isa::baseline && env("RUNNEL_ONEDNN").value_or("1") != "0";
 }
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public HostBackend {
  public:
   CpuBackend(const IsaLevel& level, int n_threads)
       : level_(level), caps_{level.isa, wants_onednn(level)}, pool_(n_threads) {}
@@ -34,7 +29,6 @@ class CpuBackend final : public Backend {
     return "cpu: " + std::string(level_.title) + (caps_.onednn ? " + oneDNN, " : ", ") +
            std::to_string(pool_.size()) + (pool_.size() == 1 ? " thread" : " threads");
   }
-  bool uses_host_memory() const override { return true; }
 
   bool supports(const Graph& graph, const Node& node) const override {
     return find(graph, node) != nullptr;
@@ -43,33 +37,6 @@ class CpuBackend final : public Backend {
     const Row* row = find(graph, node);
     return row ? row->name : std::string_view{};
   }
-
-  Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes, MemoryKind) override {
-    return HostBuffer::allocate(bytes);
-  }
-
-  Status upload(BufferView dst, std::span<const std::byte> src) override {
-    if (dst.host() == nullptr || src.size() > dst.size)
-      return {Code::invalid_argument, "upload does not fit its buffer"};
-    std::copy(src.begin(), src.end(), dst.host());
-    return {};
-  }
-
-  Status download(std::span<std::byte> dst, BufferView src) override {
-    if (src.host() == nullptr || dst.size() > src.size)
-      return {Code::invalid_argument, "download is larger than its buffer"};
-    std::copy_n(src.host(), dst.size(), dst.begin());
-    return {};
-  }
-
-  Result<std::unique_ptr<Buffer>> place_weight(const Value& weight,
-                                               std::span<const std::byte> mapped) override {
-    if (mapped.size() < bytes_of(weight))
-      return Status(Code::corrupt, weight.name + ": has " + std::to_string(mapped.size()) +
-                                       " bytes, needs " + std::to_string(bytes_of(weight)));
-    return HostBuffer::borrow(mapped);
-  }
-  std::size_t weight_bytes(const Value&) const override { return 0; }
 
   std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const override {
     return cpu::scratch_bytes(graph, nodes, caps_, pool_.size());

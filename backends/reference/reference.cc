@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "backends/reference/kernel_table.h"
-#include "runtime/backend/host_buffer.h"
+#include "runtime/backend/host_backend.h"
 
 namespace runnel::reference {
 namespace {
@@ -48,16 +48,10 @@ class ReferenceExecutable final : public Executable {
   DoneEvent done_;
 };
 
-std::size_t bytes_of(const Value& value) {
-  return static_cast<std::size_t>(value.shape.rows()) *
-         quant::row_bytes(value.dtype, static_cast<std::size_t>(value.shape.cols()));
-}
-
-class ReferenceBackend final : public Backend {
+class ReferenceBackend final : public HostBackend {
  public:
   std::string_view name() const override { return "reference"; }
   std::string description() const override { return "reference: plain loops, 1 thread"; }
-  bool uses_host_memory() const override { return true; }
 
   bool supports(const Graph& graph, const Node& node) const override {
     return find(graph, node) != nullptr;
@@ -66,33 +60,6 @@ class ReferenceBackend final : public Backend {
     const Row* row = find(graph, node);
     return row ? row->name : std::string_view{};
   }
-
-  Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes, MemoryKind) override {
-    return HostBuffer::allocate(bytes);
-  }
-
-  Status upload(BufferView dst, std::span<const std::byte> src) override {
-    if (dst.host() == nullptr || src.size() > dst.size)
-      return {Code::invalid_argument, "upload does not fit its buffer"};
-    std::copy(src.begin(), src.end(), dst.host());
-    return {};
-  }
-
-  Status download(std::span<std::byte> dst, BufferView src) override {
-    if (src.host() == nullptr || dst.size() > src.size)
-      return {Code::invalid_argument, "download is larger than its buffer"};
-    std::copy_n(src.host(), dst.size(), dst.begin());
-    return {};
-  }
-
-  Result<std::unique_ptr<Buffer>> place_weight(const Value& weight,
-                                               std::span<const std::byte> mapped) override {
-    if (mapped.size() < bytes_of(weight))
-      return Status(Code::corrupt, weight.name + ": has " + std::to_string(mapped.size()) +
-                                       " bytes, needs " + std::to_string(bytes_of(weight)));
-    return HostBuffer::borrow(mapped);
-  }
-  std::size_t weight_bytes(const Value&) const override { return 0; }
 
   std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const override {
     std::int64_t floats = 0;  // steps run one after another and share
