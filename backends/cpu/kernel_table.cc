@@ -184,6 +184,7 @@ constexpr auto level_rows() {
       products<l, DType::q3_k, "matmul.q3_k", "matmul_swiglu.q3_k", "moe_matmul.q3_k">(),
       products<l, DType::q4_k, "matmul.q4_k", "matmul_swiglu.q4_k", "moe_matmul.q4_k">(),
       products<l, DType::q6_k, "matmul.q6_k", "matmul_swiglu.q6_k", "moe_matmul.q6_k">(),
+      products<l, DType::iq4_xs, "matmul.iq4_xs", "matmul_swiglu.iq4_xs", "moe_matmul.iq4_xs">(),
       products<l, DType::q8_0, "matmul.q8_0", "matmul_swiglu.q8_0", "moe_matmul.q8_0">(),
       products<l, DType::bf16, "matmul.bf16", "matmul_swiglu.bf16", "moe_matmul.bf16">(),
       products<l, DType::f16, "matmul.f16", "matmul_swiglu.f16", "moe_matmul.f16">(),

@@ -13,6 +13,7 @@ void matmul_q4_0(const MatmulTask& task);
 void matmul_q3_k(const MatmulTask& task);
 void matmul_q4_k(const MatmulTask& task);
 void matmul_q6_k(const MatmulTask& task);
+void matmul_iq4_xs(const MatmulTask& task);
 void quantize32(const float* x, int64_t k, void* out);
 void quantize256(const float* x, int64_t k, void* out);
 void from_f16(const void* src, float* dst, int64_t n);

@@ -6,7 +6,7 @@
 namespace runnel::cpu {
 
 /// Weight formats with their own dot kernels, in the order of Kernels::matmul.
-enum class Fast : uint8_t { f32, f16, bf16, q8_0, q4_0, q3_k, q4_k, q6_k, count };
+enum class Fast : uint8_t { f32, f16, bf16, q8_0, q4_0, q3_k, q4_k, q6_k, iq4_xs, count };
 inline constexpr int kFastCount = static_cast<int>(Fast::count);
 
 /// y[t][n] = dot(x[t], w[n]) for n < n_rows, t < n_tokens. Each element is accumulated in the same
@@ -79,7 +79,7 @@ struct ConvTask {
 struct Kernels {
   /// One per Fast format; x is f32 for the first three, else quantised.
   MatmulFunction matmul[kFastCount];
-  /// x [k] f32 -> a row for q8_0 and q4_0, or k/256 Superblocks for q3_k, q4_k, q6_k.
+  /// x [k] f32 -> a row for q8_0 and q4_0, or k/256 Superblocks for the others.
   void (*quantize32)(const float* x, int64_t k, void* out);
   void (*quantize256)(const float* x, int64_t k, void* out);
   /// n values of f16 or bf16 -> f32, and f32 -> f16 (nearest even).

@@ -1,6 +1,7 @@
-// y = x W^T for superblock formats of 256 values (q3_k, q4_k, q6_k) with int8 activations
+// y = x W^T for superblock formats of 256 values (q3_k, q4_k, q6_k, iq4_xs) with int8 activations
 // (quantize256). One weight superblock is unpacked and then used for up to 4 tokens; an element is
 // one register of partial sums over superblocks, in the same order whatever the number of tokens.
+#include "backends/cpu/formats/iq4_xs.h"
 #include "backends/cpu/formats/q3_k.h"
 #include "backends/cpu/formats/q4_k.h"
 #include "backends/cpu/formats/q6_k.h"
@@ -59,6 +60,9 @@ void matmul_q4_k(const MatmulTask& task) {
 }
 void matmul_q6_k(const MatmulTask& task) {
   matmul<Q6_K>(task);
+}
+void matmul_iq4_xs(const MatmulTask& task) {
+  matmul<IQ4_XS>(task);
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

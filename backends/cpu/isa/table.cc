@@ -6,7 +6,7 @@ namespace runnel::cpu::RUNNEL_ISA {
 extern const Kernels kKernels;
 const Kernels kKernels = {
     {matmul_f32, matmul_f16, matmul_bf16, matmul_q8_0, matmul_q4_0, matmul_q3_k, matmul_q4_k,
-     matmul_q6_k},
+     matmul_q6_k, matmul_iq4_xs},
     quantize32,
     quantize256,
     from_f16,

@@ -54,6 +54,8 @@ Fast fast_format(DType type) {
       return Fast::q4_k;
     case DType::q6_k:
       return Fast::q6_k;
+    case DType::iq4_xs:
+      return Fast::iq4_xs;
     default:
       return Fast::f32;
   }
@@ -69,7 +71,8 @@ bool is_quantised(Fast format) {
 }
 
 bool uses_superblocks(Fast format) {
-  return format == Fast::q3_k || format == Fast::q4_k || format == Fast::q6_k;
+  return format == Fast::q3_k || format == Fast::q4_k || format == Fast::q6_k ||
+         format == Fast::iq4_xs;
 }
 
 std::int64_t prepared_row_bytes(Fast format, std::int64_t k) {
