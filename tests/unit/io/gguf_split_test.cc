@@ -61,10 +61,11 @@ TEST_CASE("ShardName, TakesThePathApartAndBuildsSiblings") {
 
 TEST_CASE("ShardName, RefusesOtherNames") {
   for (const char* path :
-       {"", "model.gguf", "m-0001-of-0002.gguf", "m-00001-of-00002.bin", "m-00000-of-00002.gguf",
-        "m-00003-of-00002.gguf", "m-00001-of-00000.gguf", "m-0000a-of-00002.gguf",
-        "m-00001-of-0000 .gguf", "m-00001-of-99999.gguf", "m_00001-of-00002.gguf",
-        "m-00001_of_00002.gguf", "00001-of-00002.gguf"})
+       {"", "model.gguf", "m-0001-of-0002.gguf", "m-00001-of-00002.bin", "m-00001-of-00002.ggml",
+        "m-00000-of-00002.gguf", "m-00003-of-00002.gguf", "m-00001-of-00000.gguf",
+        "m-0000a-of-00002.gguf", "m-0000:-of-00012.gguf", "m-00001-of-0000 .gguf",
+        "m-00001-of-99999.gguf", "m_00001-of-00002.gguf", "m-00001_of_00002.gguf",
+        "00001-of-00002.gguf"})
     CHECK_MESSAGE(!parse_shard_name(path), path);
 }
 

@@ -118,6 +118,8 @@ TEST_CASE("GgufValues, ReadEmptyArraysAndStrings") {
   CHECK((**file.get_strings("strings")).empty());
   CHECK(**file.get_string("string") == "");
   check_names(file.get_floats("ints").status(), "ints");
+  check_names(file.get_ints("strings").status(), "strings");  // empty, and still no integers
+  check_names(file.get_strings("ints").status(), "ints");
 }
 
 }  // namespace
