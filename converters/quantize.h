@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "converters/convert.h"
-#include "runtime/base/log.h"
 #include "runtime/base/status.h"
 
 namespace runnel::converters {
@@ -17,7 +16,6 @@ struct QuantizeOptions {
   int n_threads = 0;     // 0: all physical cores
   /// As in ConvertOptions.
   std::function<bool(double fraction, std::string_view tensor)> progress;
-  Log log;
 };
 
 /// Rewrites all tensors by the recipe; metadata is copied but for the keys that describe the number

@@ -58,7 +58,7 @@ std::vector<bool> breaker_tokens(const std::vector<std::string>& texts,
 }  // namespace
 
 Status validate(const SamplingParams& params) {
-  constexpr double kHuge = 1e30;  // keeps all later arithmetic finite
+  constexpr double kHuge = static_cast<double>(1e30f);  // keeps all later arithmetic finite
   constexpr double kMaxInt = std::numeric_limits<std::int32_t>::max();
   const Range ranges[] = {
       {"temperature", params.temperature, 0, kHuge},

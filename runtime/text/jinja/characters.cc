@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace runnel::jinja {
@@ -44,6 +45,16 @@ void append_lower(std::string_view text, std::size_t at, const Character& c, std
   } else {
     append_raw(text, at, c, out);
   }
+}
+
+/// A multiple of 8 bytes from here on that are ASCII, counted 8 at a time.
+std::size_t ascii_run(std::string_view text, std::size_t at) {
+  std::size_t size = 0;
+  for (std::uint64_t word = 0; at + size + sizeof(word) <= text.size(); size += sizeof(word)) {
+    std::memcpy(&word, text.data() + at + size, sizeof(word));
+    if ((word & 0x8080808080808080U) != 0) break;
+  }
+  return size;
 }
 
 /// Start of the last character. REQUIRES: text not empty.
@@ -98,7 +109,15 @@ Character character_at(std::string_view text, std::size_t at) {
 
 std::size_t count_characters(std::string_view text) {
   std::size_t count = 0;
-  for (std::size_t at = 0; at < text.size(); ++count) at += character_at(text, at).bytes;
+  for (std::size_t at = 0; at < text.size();) {
+    if (const std::size_t plain = ascii_run(text, at); plain > 0) {
+      at += plain;
+      count += plain;
+      continue;
+    }
+    at += character_at(text, at).bytes;
+    ++count;
+  }
   return count;
 }
 

@@ -157,7 +157,12 @@ double rounded(double value, std::int64_t digits) {
 
 Value rounded_integer(Context* context, std::int64_t value, std::int64_t digits) {
   if (digits >= 0) return Value(value);
-  if (digits < -18) return Value(std::int64_t{0});
+  if (digits < -18) {  // to a multiple of 10^19, which no integer but 0 is
+    constexpr std::int64_t kHalf = 5'000'000'000'000'000'000;
+    if (digits == -19 && (value > kHalf || value < -kHalf))
+      return context->fail("integer overflow");
+    return Value(std::int64_t{0});
+  }
   std::int64_t scale = 1;
   for (std::int64_t i = 0; i > digits; --i) scale *= 10;
   const Value quotient = arithmetic(context, Operator::floor_divide, Value(value), Value(scale));

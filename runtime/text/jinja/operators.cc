@@ -135,9 +135,9 @@ Value repeated(Context* context, const Value& sequence, std::int64_t times) {
   if (sequence.is_text()) {
     const std::string& piece = sequence.text().bytes;
     if (!context->fits(count, piece.size())) return {};
-    std::string out;
-    if (!piece.empty()) out.reserve(piece.size() * count);
-    for (std::size_t i = 0; i < count && !piece.empty(); ++i) out += piece;
+    std::string out = piece.size() == 1 ? std::string(count, piece[0]) : std::string();
+    if (piece.size() > 1) out.reserve(piece.size() * count);
+    for (std::size_t i = 0; i < count && piece.size() > 1; ++i) out += piece;
     return sequence.text().is_safe ? context->safe_text(std::move(out))
                                    : context->text(std::move(out));
   }
