@@ -155,6 +155,7 @@ TEST_CASE("Tokenizer, KnowsWhatEndsAGeneration") {
   spec.more = [](GgufWriter& writer) {
     writer.set_u32("tokenizer.ggml.eos_token_id", 10);
     writer.set_u32("tokenizer.ggml.eot_token_id", 11);
+    writer.set_u32("tokenizer.ggml.eom_token_id", 15);
     writer.set_u32("tokenizer.ggml.padding_token_id", 12);
     writer.set_i32s("runnel.tokenizer.eog_ids", std::vector<std::int32_t>{13, 14});
   };
@@ -162,8 +163,8 @@ TEST_CASE("Tokenizer, KnowsWhatEndsAGeneration") {
   std::set<TokenId> ends;
   for (TokenId id = 0; id < tokenizer.n_vocab(); ++id)
     if (tokenizer.is_eog(id)) ends.insert(id);
-  CHECK(ends == std::set<TokenId>{1, 2, 10, 11, 13, 14});  // 1 = </s>, 2 = <|im_end|>
-  CHECK(normal_end > 14);
+  CHECK(ends == std::set<TokenId>{1, 2, 10, 11, 13, 14, 15});  // 1 = </s>, 2 = <|im_end|>
+  CHECK(normal_end > 15);
   CHECK(tokenizer.eos() == 10);
   CHECK(tokenizer.pad() == 12);
 }
