@@ -75,22 +75,18 @@ class ScratchPlanner {
 
   // Nodes with shared scratch are products; all but moe_matmul leave x there for the next one.
   void find_input(const Node& node, Shared& found) {
-    const Fast format = fast_format(graph_.value(node.in[1]).dtype);
-    const bool superblocks = uses_superblocks(format);
     if (node.op == Op::moe_matmul) {
       quantised_ = kNoValue;
       return;
     }
-    found.input_ready = quantised_ == node.in[0] && superblocks_ == superblocks;
+    found.input_ready = quantised_ == node.in[0];
     quantised_ = node.in[0];
-    superblocks_ = superblocks;
   }
 
   const Graph& graph_;
   Layout layout_;
   std::vector<Table> tables_;
   ValueId quantised_ = kNoValue;
-  bool superblocks_ = false;
 };
 
 /// A state that a step touches, checked before each run.

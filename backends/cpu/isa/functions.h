@@ -8,14 +8,8 @@ namespace runnel::cpu::RUNNEL_ISA {
 void matmul_f32(const MatmulTask& task);
 void matmul_f16(const MatmulTask& task);
 void matmul_bf16(const MatmulTask& task);
-void matmul_q8_0(const MatmulTask& task);
-void matmul_q4_0(const MatmulTask& task);
-void matmul_q3_k(const MatmulTask& task);
-void matmul_q4_k(const MatmulTask& task);
-void matmul_q6_k(const MatmulTask& task);
-void matmul_iq4_xs(const MatmulTask& task);
-void quantize32(const float* x, int64_t k, void* out);
-void quantize256(const float* x, int64_t k, void* out);
+void quantize(const float* x, int64_t k, Chunk* out);
+void pack_tile(const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int64_t k, TileGroup* tile);
 void from_f16(const void* src, float* dst, int64_t n);
 void from_bf16(const void* src, float* dst, int64_t n);
 void to_f16(const float* src, void* dst, int64_t n);
@@ -27,6 +21,14 @@ void multiply_add(float* out, const float* x, float factor, int64_t n);
 int64_t argmax(const float* x, int64_t n);
 void short_conv(const ConvTask& task);
 void attention(const AttentionTask& task);
+
+/// Products with weights of one quantised format.
+template <class Format>
+void matmul_rows(const MatmulTask& task);
+template <class Format>
+void pack_panel(const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, void* panel);
+template <class Format>
+void panel(const PanelTask& task);
 
 /// Row of x that token t reads.
 static inline const uint8_t* x_row(const MatmulTask& task, int64_t t) {

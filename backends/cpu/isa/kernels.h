@@ -6,9 +6,36 @@
 namespace runnel::cpu {
 
 /// Weight formats with their own dot kernels, in the order of Kernels::matmul.
-enum class Fast : uint8_t { f32, f16, bf16, q8_0, q4_0, q3_k, q4_k, q6_k, iq4_xs, count };
+enum class Fast : uint8_t {
+  f32,
+  f16,
+  bf16,
+  q8_0,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  iq4_nl,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_xs,
+  count
+};
 inline constexpr int kFastCount = static_cast<int>(Fast::count);
+inline constexpr bool is_quantised(Fast format) {
+  return format >= Fast::q8_0;
+}
 
+// Quantised products are defined in one order, whatever the kernel, the number of tokens and the
+// ISA level. Weights are groups of 32 (or 16) values with a scale and perhaps a minimum; group g
+// belongs to chain g % 16, and
+//   chain[c] = sum over its groups, ascending: fma(dot, w_scale * x_scale, .),
+//                                             then fma(w_min, x_scale * sum of x, .)
+//   y = ((c0 + c8) + (c4 + c12)) + ...: halves, quarters, pairs of the 16 chains,
+// where dot is exact in integers.
 /// y[t][n] = dot(x[t], w[n]) for n < n_rows, t < n_tokens. Each element is accumulated in the same
 /// order whatever n_rows and n_tokens are.
 struct MatmulTask {
@@ -18,7 +45,7 @@ struct MatmulTask {
   int64_t w_stride;        // bytes
   int64_t n_rows;          // weight rows
   int64_t k;               // values per row
-  const uint8_t* x;        // f32 rows, or rows made by quantize32 / quantize256
+  const uint8_t* x;        // f32 rows, or rows of Chunks
   int64_t x_stride;        // bytes; row of token t starts at x + x_index[t] * x_stride
   int64_t n_tokens;        // rows of x
   const int32_t* x_index;  // null: t
@@ -26,20 +53,42 @@ struct MatmulTask {
 };
 using MatmulFunction = void (*)(const MatmulTask& task);
 
-/// Activations for 32-value block formats: values [padded k] int8, then the scale of each block,
-/// repeated 8 times (so that a vector register of scales is one load). k is padded with zeros to a
-/// multiple of 64; a row is 2 * padded k bytes.
-inline constexpr int64_t kBlock32Pad = 64;
-inline constexpr int64_t kScaleCopies = 8;
-
-/// Activations for 256-value superblock formats.
-struct alignas(64) Superblock {
-  int8_t q[256];
-  int16_t sums[16];  // of 16 values each
-  float scale;
-  float padding[7];
+/// Activations of a row for quantised weights: int8 with a scale per 32 values (largest magnitude /
+/// 127). A row is its values padded with zeros to whole chunks.
+inline constexpr int64_t kChunkValues = 512;
+struct alignas(64) Chunk {
+  int8_t q[kChunkValues];
+  float scale[16];       // of 32 values each
+  int32_t sum[16];       // of the q of 32 values each
+  int32_t half_sum[32];  // of 16 values each
 };
-static_assert(sizeof(Superblock) == 320);
+
+/// 32 values of up to kPanelTokens tokens, for products with packed weights.
+inline constexpr int64_t kPanelTokens = 12;
+struct alignas(64) TileGroup {
+  int8_t q[8][kPanelTokens][4];
+  float scale[kPanelTokens];
+  int32_t start[kPanelTokens];     // -128 * sum of q: packed weights are stored + 128
+  float scaled_sum[kPanelTokens];  // scale * sum
+  int32_t half_start[2][kPanelTokens];
+  float scaled_half_sum[2][kPanelTokens];
+};
+
+/// Weight rows packed together.
+inline constexpr int64_t kPanelRows = 16;
+/// Bytes of a packed panel, whatever the format: a byte per value, a scale and a minimum per 16.
+inline constexpr int64_t panel_bytes(int64_t k) {
+  return kPanelRows * (k + k / 16 * 8);
+}
+
+/// y[t][n] = dot(x[t], w[n]) for n < n_rows <= kPanelRows, t < n_tokens <= kPanelTokens.
+struct PanelTask {
+  float* y;           // y[t] starts at y + t * y_stride
+  int64_t y_stride;   // floats
+  const void* panel;  // from Kernels::pack_panel of the same format
+  const TileGroup* x;
+  int64_t k, n_rows, n_tokens;
+};
 
 /// Causal attention of the query heads that share one KV head, for consecutive tokens. Keys are
 /// taken page by page, so each row's result is independent of n_tokens.
@@ -77,11 +126,18 @@ struct ConvTask {
 
 /// Functions of one ISA level. All of them work on the calling thread and allocate nothing.
 struct Kernels {
-  /// One per Fast format; x is f32 for the first three, else quantised.
+  /// One per Fast format; x is f32 for the first three, else Chunks.
   MatmulFunction matmul[kFastCount];
-  /// x [k] f32 -> a row for q8_0 and q4_0, or k/256 Superblocks for the others.
-  void (*quantize32)(const float* x, int64_t k, void* out);
-  void (*quantize256)(const float* x, int64_t k, void* out);
+  /// x [k] f32 -> Chunks.
+  void (*quantize)(const float* x, int64_t k, Chunk* out);
+  /// Products of packed weights with tiles of tokens; null for float formats and at levels without
+  /// them. pack_panel: weight rows as in MatmulTask, n_rows <= kPanelRows, to panel_bytes(k) bytes.
+  void (*pack_panel[kFastCount])(
+      const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, void* panel);
+  void (*panel[kFastCount])(const PanelTask& task);
+  /// rows: n_tokens <= kPanelTokens rows of Chunks, row_chunks apart -> ceil(k / 32) TileGroups.
+  void (*pack_tile)(
+      const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int64_t k, TileGroup* tile);
   /// n values of f16 or bf16 -> f32, and f32 -> f16 (nearest even).
   void (*from_f16)(const void* src, float* dst, int64_t n);
   void (*from_bf16)(const void* src, float* dst, int64_t n);

@@ -1,17 +1,18 @@
-// Activations to int8 with one f32 scale per block (largest magnitude / 127), rounded to nearest:
-// blocks of 32 for q8_0 and q4_0 weights, of 256 with sums of 16 for the k formats.
+// Activations to int8 with one f32 scale per 32 values (largest magnitude / 127), rounded to
+// nearest, with the sums that take weight offsets and minimums into account; and their arrangement
+// in tiles for packed weights.
 #include "backends/cpu/isa/functions.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
 namespace {
 
-// Writes n int8 values and returns the scale. REQUIRES: n a multiple of kLanes.
-inline float quantize(const float* x, int64_t n, int8_t* q) {
+// Writes 32 int8 values and returns the scale.
+inline float quantize_32(const float* x, int8_t* q) {
   F most = zero();
-  for (int64_t i = 0; i < n; i += kLanes) most = max(abs(load(x + i)), most);
+  for (int64_t i = 0; i < 32; i += kLanes) most = max(abs(load(x + i)), most);
   const float scale = largest(most) / 127.0f;
   const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
-  for (int64_t i = 0; i < n; i += kLanes) {
+  for (int64_t i = 0; i < 32; i += kLanes) {
     float rounded[kLanes];
     // The bounds also turn NaN (an overflowing model) into a number that converts.
     const F v = min(max(mul(load(x + i), set1(inverse)), set1(-127.0f)), set1(127.0f));
@@ -21,29 +22,44 @@ inline float quantize(const float* x, int64_t n, int8_t* q) {
   return scale;
 }
 
-}  // namespace
-
-void quantize32(const float* x, int64_t k, void* out) {
-  const int64_t padded = (k + kBlock32Pad - 1) / kBlock32Pad * kBlock32Pad;
-  auto* q = static_cast<int8_t*>(out);
-  auto* scales = reinterpret_cast<float*>(q + padded);
-  for (int64_t i = 0; i < k; i += 32) {
-    const float scale = quantize(x + i, 32, q + i);
-    for (int64_t c = 0; c < kScaleCopies; ++c) scales[i / 32 * kScaleCopies + c] = scale;
-  }
-  memset(q + k, 0, static_cast<size_t>(padded - k));
-  for (int64_t i = k / 32 * kScaleCopies; i < padded / 32 * kScaleCopies; ++i) scales[i] = 0.0f;
+inline int32_t sum_16(const int8_t* q) {
+  int32_t total = 0;
+  for (int i = 0; i < 16; ++i) total += q[i];
+  return total;
 }
 
-void quantize256(const float* x, int64_t k, void* out) {
-  auto* blocks = static_cast<Superblock*>(out);
-  for (int64_t b = 0; b < k / 256; ++b) {
-    Superblock& block = blocks[b];
-    block.scale = quantize(x + 256 * b, 256, block.q);
-    for (int j = 0; j < 16; ++j) {
-      int total = 0;
-      for (int i = 0; i < 16; ++i) total += block.q[16 * j + i];
-      block.sums[j] = static_cast<int16_t>(total);
+}  // namespace
+
+void quantize(const float* x, int64_t k, Chunk* out) {
+  for (int64_t first = 0; first < k; first += kChunkValues, ++out) {
+    const int64_t left = k - first, groups = (left < kChunkValues ? left : kChunkValues) / 32;
+    if (groups < 16) memset(out, 0, sizeof *out);
+    for (int64_t g = 0; g < groups; ++g) {
+      int8_t* q = out->q + 32 * g;
+      out->scale[g] = quantize_32(x + first + 32 * g, q);
+      out->half_sum[2 * g] = sum_16(q);
+      out->half_sum[2 * g + 1] = sum_16(q + 16);
+      out->sum[g] = out->half_sum[2 * g] + out->half_sum[2 * g + 1];
+    }
+  }
+}
+
+void pack_tile(
+    const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int64_t k, TileGroup* tile) {
+  for (int64_t g = 0; g < k / 32; ++g, ++tile) {
+    const int64_t at = g % 16;
+    if (n_tokens < kPanelTokens) memset(tile, 0, sizeof *tile);
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      const Chunk& x = rows[t * row_chunks + g / 16];
+      for (int word = 0; word < 8; ++word) memcpy(tile->q[word][t], x.q + 32 * at + 4 * word, 4);
+      tile->scale[t] = x.scale[at];
+      tile->start[t] = -128 * x.sum[at];
+      tile->scaled_sum[t] = x.scale[at] * static_cast<float>(x.sum[at]);
+      for (int half = 0; half < 2; ++half) {
+        const int32_t sum = x.half_sum[2 * at + half];
+        tile->half_start[half][t] = -128 * sum;
+        tile->scaled_half_sum[half][t] = x.scale[at] * static_cast<float>(sum);
+      }
     }
   }
 }

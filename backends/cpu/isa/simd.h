@@ -7,11 +7,15 @@
 #include <stdint.h>
 #include <string.h>
 
+// RUNNEL_SIMD_BITS: 512, 256, or 0 for plain C++.
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define RUNNEL_SIMD_BITS 512
 #include "backends/cpu/isa/simd_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define RUNNEL_SIMD_BITS 256
 #include "backends/cpu/isa/simd_avx2.h"
 #else
+#define RUNNEL_SIMD_BITS 0
 #include "backends/cpu/isa/simd_portable.h"
 #endif
 

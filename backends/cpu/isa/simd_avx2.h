@@ -1,4 +1,4 @@
-// AVX2 with FMA and F16C: 8 floats; 32 int8 values = one block per step.
+// AVX2 with FMA and F16C: 8 floats or 32 int8 values.
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
@@ -8,10 +8,8 @@ namespace runnel::cpu::RUNNEL_ISA {
 
 using F = __m256;
 constexpr int kLanes = 8;
-constexpr int kTileTokens = 3;     // float tile: 4 rows x 3 tokens = 12 of 16 registers
-constexpr int kBlocksPerStep = 1;  // blocks of 32 values
-using I = __m256i;                 // kBlocksPerStep * 32 int8
-using Acc = F;
+constexpr int kTileTokens = 3;  // float tile: 4 rows x 3 tokens = 12 of 16 registers
+using I = __m256i;
 
 static inline F load(const float* p) {
   return _mm256_loadu_ps(p);
@@ -110,17 +108,56 @@ static inline F sum_each(const F* v) {
   return add(_mm256_shuffle_ps(even, odd, 0x44), _mm256_shuffle_ps(even, odd, 0xEE));
 }
 
-// ---- int8 dot products ----
+// ---- int8 dot products: stored weights are unsigned (value + offset), activations signed ----
 
 static inline I load_i8(const int8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
-/// Sums of groups of four products, lane by lane. REQUIRES: w <= 127 (16-bit sums saturate).
-static inline I dot_unsigned(I w, I x) {
+static inline I load_ints(const int32_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+/// Sums of four products, lane by lane. wide: weights above 127, whose 16-bit sums would saturate:
+/// taken as signed, 128 less.
+template <bool wide>
+static inline I dot_bytes(I w, I x) {
+  if constexpr (wide) {
+    w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+    x = _mm256_sign_epi8(x, w);
+    w = _mm256_sign_epi8(w, w);
+  }
   return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
-static inline I dot_signed(I w, I x) {
-  return dot_unsigned(_mm256_sign_epi8(w, w), _mm256_sign_epi8(x, w));
+/// dot, with what the offset of the stored weights added taken off.
+template <int offset>
+static inline I take_offset(I dot, I sum) {
+  if constexpr (offset == 0 || offset >= 128) return dot;
+  return _mm256_sub_epi32(dot, _mm256_slli_epi32(sum, __builtin_ctz(offset)));
+}
+/// Lane g of the result = sum of the lanes of group g, for 8 groups of `group` values.
+/// v: 8 registers of one group, or 4 registers of 2.
+template <int group>
+static inline I gather_groups(const I* v) {
+  I quad[group / 16];  // quad[i], 128-bit lane l: partial sums of registers 4 i .. 4 i + 3
+  for (int i = 0; i < group / 16; ++i) {
+    const I *a = v + 4 * i, *b = a + 2;
+    const I first =
+        _mm256_add_epi32(_mm256_unpacklo_epi32(a[0], a[1]), _mm256_unpackhi_epi32(a[0], a[1]));
+    const I last =
+        _mm256_add_epi32(_mm256_unpacklo_epi32(b[0], b[1]), _mm256_unpackhi_epi32(b[0], b[1]));
+    quad[i] =
+        _mm256_add_epi32(_mm256_unpacklo_epi64(first, last), _mm256_unpackhi_epi64(first, last));
+  }
+  if constexpr (group == 16)
+    return _mm256_permutevar8x32_epi32(quad[0], _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  return _mm256_add_epi32(_mm256_permute2x128_si256(quad[0], quad[group / 16 - 1], 0x20),
+                          _mm256_permute2x128_si256(quad[0], quad[group / 16 - 1], 0x31));
+}
+/// The scale of 32 values, for each group of a half (0, 1) of 16 groups.
+template <int group>
+static inline F group_scales(const float* p, int half) {
+  if constexpr (group == 32) return load(p + kLanes * half);
+  return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + 4 * half)),
+                                  _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
 }
 static inline F to_float(I v) {
   return _mm256_cvtepi32_ps(v);

@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, DQ, VL) with VNNI: 16 floats; 64 int8 values = two blocks of 32 per step.
+// AVX-512 (F, BW, DQ, VL) with VNNI: 16 floats or 64 int8 values.
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
@@ -8,10 +8,8 @@ namespace runnel::cpu::RUNNEL_ISA {
 
 using F = __m512;
 constexpr int kLanes = 16;
-constexpr int kTileTokens = 6;     // float tile: 4 rows x 6 tokens = 24 of 32 registers
-constexpr int kBlocksPerStep = 2;  // blocks of 32 values
-using I = __m512i;                 // kBlocksPerStep * 32 int8
-using Acc = F;
+constexpr int kTileTokens = 6;  // float tile: 4 rows x 6 tokens = 24 of 32 registers
+using I = __m512i;
 
 static inline F load(const float* p) {
   return _mm512_loadu_ps(p);
@@ -116,14 +114,53 @@ static inline F sum_each(const F* v) {
   return _mm512_permutexvar_ps(order, mixed);
 }
 
-// ---- int8 dot products: unsigned weights (stored value + offset) times signed activations ----
+// ---- int8 dot products: stored weights are unsigned (value + offset), activations signed ----
 
 static inline I load_i8(const int8_t* p) {
   return _mm512_loadu_si512(p);
 }
-/// Sums of groups of four products, lane by lane.
-static inline I dot_unsigned(I w, I x) {
+static inline I load_ints(const int32_t* p) {
+  return _mm512_loadu_si512(p);
+}
+/// Sums of four products, lane by lane. wide: weights above 127.
+template <bool wide>
+static inline I dot_bytes(I w, I x) {
   return _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
+}
+/// dot, with what the offset of the stored weights added taken off.
+template <int offset>
+static inline I take_offset(I dot, I sum) {
+  if constexpr (offset == 0) return dot;
+  return _mm512_sub_epi32(dot, _mm512_slli_epi32(sum, __builtin_ctz(offset)));
+}
+/// Lane g of the result = sum of the lanes of group g, for 16 groups of `group` values.
+/// v: 8 registers of 2 groups, or 4 registers of 4.
+template <int group>
+static inline I gather_groups(const I* v) {
+  I quad[group / 16];  // quad[i], 128-bit lane l: partial sums of registers 4 i .. 4 i + 3
+  for (int i = 0; i < group / 16; ++i) {
+    const I *a = v + 4 * i, *b = a + 2;
+    const I first =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(a[0], a[1]), _mm512_unpackhi_epi32(a[0], a[1]));
+    const I last =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(b[0], b[1]), _mm512_unpackhi_epi32(b[0], b[1]));
+    quad[i] =
+        _mm512_add_epi32(_mm512_unpacklo_epi64(first, last), _mm512_unpackhi_epi64(first, last));
+  }
+  if constexpr (group == 16)
+    return _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), quad[0]);
+  const I sums = _mm512_add_epi32(_mm512_shuffle_i64x2(quad[0], quad[group / 16 - 1], 0x88),
+                                  _mm512_shuffle_i64x2(quad[0], quad[group / 16 - 1], 0xDD));
+  return _mm512_permutexvar_epi32(
+      _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), sums);
+}
+/// The scale of 32 values, for each of 16 groups.
+template <int group>
+static inline F group_scales(const float* p, int) {
+  if constexpr (group == 32) return load(p);
+  return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+                               _mm512_castps256_ps512(_mm256_loadu_ps(p)));
 }
 static inline F to_float(I v) {
   return _mm512_cvtepi32_ps(v);

@@ -1,5 +1,5 @@
-// Plain C++ with the compiler's 4-float vectors: any 64-bit CPU. 32 int8 values = one block per
-// step, as arrays that the compiler vectorises.
+// Plain C++ with the compiler's 4-float vectors: any 64-bit CPU. int8 products are loops
+// over arrays that the compiler vectorises.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -15,11 +15,6 @@ typedef int32_t Ints __attribute__((vector_size(16)));
 typedef uint32_t Bits __attribute__((vector_size(16)));
 constexpr int kLanes = 4;
 constexpr int kTileTokens = 2;
-constexpr int kBlocksPerStep = 1;  // blocks of 32 values
-struct I {
-  int8_t v[32];
-};
-using Acc = float;
 
 static inline F load(const float* p) {
   F v;
@@ -145,12 +140,12 @@ static inline F sum_each(const F* v) {
   return F{sum(v[0]), sum(v[1]), sum(v[2]), sum(v[3])};
 }
 
-// ---- int8 dot products ----
-
-static inline I load_i8(const int8_t* p) {
-  I v;
-  memcpy(v.v, p, sizeof v.v);
-  return v;
+static inline float multiply_add_one(float a, float b, float c) {
+#if defined(__aarch64__)
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
 }
 static inline int32_t dot_signed(const int8_t* w, const int8_t* x, int n) {
   int32_t total = 0;

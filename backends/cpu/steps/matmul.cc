@@ -1,6 +1,7 @@
 // matmul: y = x W^T (+ bias). matmul_swiglu: silu(x Wgate^T) * (x Wup^T). Tasks are groups of
 // weight rows, each with all tokens: a weight is read from memory once per step.
 #include "backends/cpu/onednn.h"
+#include "backends/cpu/steps/panels.h"
 #include "backends/cpu/steps/product.h"
 #include "backends/cpu/steps/steps.h"
 #include "runtime/base/checked.h"
@@ -19,7 +20,10 @@ MatmulTask prepare_input(const Step& step, const StepContext& context, std::int6
   if (!is_quantised(step.format)) return task;
   task.x = reinterpret_cast<const std::uint8_t*>(context.shared);
   if (!step.input_ready) {
-    quantise_rows(step, context, n_rows, context.shared);
+    if (takes_panels(step, n_rows))
+      pack_tiles(step, context, n_rows, context.shared);
+    else
+      quantise_rows(step, context, n_rows, context.shared);
     context.pool.barrier();
   }
   return task;
@@ -30,9 +34,14 @@ Scratch product_scratch(const Graph& graph, const Node& node, std::size_t extra)
   const Fast format = fast_format(w.dtype);
   const std::int64_t k = x.shape.cols(), max_rows = x.shape[0];
   Scratch scratch;
-  if (is_quantised(format))
-    scratch.shared = static_cast<std::size_t>(prepared_row_bytes(format, k) * max_rows);
   scratch.own = align_up(slab_bytes(w.dtype, k, max_rows), 64) + extra;
+  if (is_quantised(format)) {
+    scratch.shared = static_cast<std::size_t>(prepared_row_bytes(format, k) * max_rows);
+    if (max_rows >= kPanelMinTokens) {
+      scratch.shared = std::max(scratch.shared, tile_bytes(k, max_rows));
+      scratch.own = std::max(scratch.own, panel_scratch_bytes(k));
+    }
+  }
   return scratch;
 }
 
@@ -58,12 +67,18 @@ void matmul(const Step& step, const StepContext& context) {
   const Operand &w = step.in[1], &bias = step.in[2], &out = step.out[0];
   const std::int64_t n_rows = step.in[0].rows(context.params.n_tokens), n_out = w.shape[0];
   MatmulTask task = prepare_input(step, context, n_rows);
-  const std::int64_t grain = rows_per_task(step, n_out, n_rows, context.pool.size());
+  const bool panels = takes_panels(step, n_rows);
+  const std::int64_t grain = panels ? panels_per_task(task.k) * kPanelRows
+                                    : rows_per_task(step, n_out, n_rows, context.pool.size());
   for (std::int64_t first; (first = context.take_task() * grain) < n_out;) {
     task.y = out.row(0) + first;
     task.y_stride = n_out;
     task.n_rows = std::min(grain, n_out - first);
-    multiply(step, w, first, task, context.own);
+    if (panels)
+      multiply_panels(step, w, first, task.n_rows, context.shared, n_rows, task.y, n_out,
+                      context.own);
+    else
+      multiply(step, w, first, task, context.own);
     if (!bias.present()) continue;
     for (std::int64_t t = 0; t < n_rows; ++t) {
       float* y = task.y + t * n_out;
@@ -88,6 +103,13 @@ void matmul_swiglu(const Step& step, const StepContext& context) {
   const Operand &x = step.in[0], &gate = step.in[1], &up = step.in[2], &out = step.out[0];
   const std::int64_t n_rows = x.rows(context.params.n_tokens), n_out = gate.shape[0];
   MatmulTask task = prepare_input(step, context, n_rows);
+  if (takes_panels(step, n_rows)) {
+    const std::int64_t rows = panels_per_task(task.k) / 2 * kPanelRows;
+    for (std::int64_t first; (first = context.take_task() * rows) < n_out;)
+      multiply_swiglu_panels(step, first, std::min(rows, n_out - first), context.shared, n_rows,
+                             out.row(0) + first, n_out, context.own);
+    return;
+  }
   const std::int64_t grain = rows_per_task(step, n_out, n_rows, context.pool.size());
   auto* up_rows = reinterpret_cast<float*>(context.own + slab_of(step, gate));
   for (std::int64_t first; (first = context.take_task() * grain) < n_out;) {

@@ -15,10 +15,6 @@ bool widens(Fast format, std::int64_t n_tokens) {
   return (format == Fast::f16 || format == Fast::bf16) && n_tokens >= kManyTokens;
 }
 
-std::int64_t padded32(std::int64_t k) {
-  return (k + kBlock32Pad - 1) / kBlock32Pad * kBlock32Pad;
-}
-
 void decode(const Step& step, const Operand& w, const std::byte* row, float* dst) {
   if (step.product == Product::decoded)
     quant::codec(w.dtype).decode_row(row, dst, w.cols());
@@ -39,6 +35,7 @@ bool multiply_library(const MatmulTask& task) {
 }  // namespace
 
 Fast fast_format(DType type) {
+  // clang-format off: one row per format, aligned
   switch (type) {
     case DType::f16:
       return Fast::f16;
@@ -48,10 +45,22 @@ Fast fast_format(DType type) {
       return Fast::q8_0;
     case DType::q4_0:
       return Fast::q4_0;
+    case DType::q4_1:
+      return Fast::q4_1;
+    case DType::q5_0:
+      return Fast::q5_0;
+    case DType::q5_1:
+      return Fast::q5_1;
+    case DType::iq4_nl:
+      return Fast::iq4_nl;
+    case DType::q2_k:
+      return Fast::q2_k;
     case DType::q3_k:
       return Fast::q3_k;
     case DType::q4_k:
       return Fast::q4_k;
+    case DType::q5_k:
+      return Fast::q5_k;
     case DType::q6_k:
       return Fast::q6_k;
     case DType::iq4_xs:
@@ -59,6 +68,7 @@ Fast fast_format(DType type) {
     default:
       return Fast::f32;
   }
+  // clang-format on
 }
 
 Product product_for(DType type) {
@@ -66,19 +76,13 @@ Product product_for(DType type) {
   return direct ? Product::direct : Product::decoded;
 }
 
-bool is_quantised(Fast format) {
-  return format == Fast::q8_0 || format == Fast::q4_0 || uses_superblocks(format);
-}
-
-bool uses_superblocks(Fast format) {
-  return format == Fast::q3_k || format == Fast::q4_k || format == Fast::q6_k ||
-         format == Fast::iq4_xs;
+std::int64_t row_chunks(std::int64_t k) {
+  return (k + kChunkValues - 1) / kChunkValues;
 }
 
 std::int64_t prepared_row_bytes(Fast format, std::int64_t k) {
-  if (format == Fast::q8_0 || format == Fast::q4_0) return 2 * padded32(k);
-  if (is_quantised(format)) return k / 256 * std::int64_t{sizeof(Superblock)};
-  return k * std::int64_t{sizeof(float)};
+  return is_quantised(format) ? row_chunks(k) * std::int64_t{sizeof(Chunk)}
+                              : k * std::int64_t{sizeof(float)};
 }
 
 std::int64_t rows_per_task(const Step& step,
@@ -96,11 +100,10 @@ void quantise_rows(const Step& step,
                    std::int64_t n_rows,
                    std::byte* dst) {
   const Operand& x = step.in[0];
-  const std::int64_t k = x.cols(), bytes = prepared_row_bytes(step.format, k);
-  const auto quantise =
-      uses_superblocks(step.format) ? step.kernels->quantize256 : step.kernels->quantize32;
+  const std::int64_t k = x.cols(), chunks = row_chunks(k);
   const Range rows = context.share(n_rows);
-  for (std::int64_t r = rows.begin; r < rows.end; ++r) quantise(x.row(r), k, dst + r * bytes);
+  for (std::int64_t r = rows.begin; r < rows.end; ++r)
+    step.kernels->quantize(x.row(r), k, reinterpret_cast<Chunk*>(dst) + r * chunks);
 }
 
 std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows) {

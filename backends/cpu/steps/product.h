@@ -21,9 +21,8 @@ std::int64_t rows_per_task(const Step& step,
 
 /// Bytes of one row of x as the dot kernels of `format` want it.
 std::int64_t prepared_row_bytes(Fast format, std::int64_t k);
-bool is_quantised(Fast format);
-/// True for formats whose kernels take Superblocks of x.
-bool uses_superblocks(Fast format);
+/// Chunks of one quantised row of x.
+std::int64_t row_chunks(std::int64_t k);
 
 /// The dot kernel for weights of `type`; f32 (after decoding) when it has none of its own.
 Fast fast_format(DType type);

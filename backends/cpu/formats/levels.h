@@ -1,0 +1,19 @@
+// The 16 levels of the iq4 formats. SOURCE: ggml kvalues_iq4nl.
+#pragma once
+#include "backends/cpu/isa/simd.h"
+
+namespace runnel::cpu::RUNNEL_ISA {
+
+#if RUNNEL_SIMD_BITS == 0
+static const int8_t kLevels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                   1,    13,   25,  38,  53,  69,  89,  113};
+#else
+/// Levels + 128.
+static inline __m128i stored_levels() {
+  return _mm_xor_si128(
+      _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113),
+      _mm_set1_epi8(-128));
+}
+#endif
+
+}  // namespace runnel::cpu::RUNNEL_ISA

@@ -1,0 +1,69 @@
+// What the formats with 32-value blocks share: f16 factors at the start of each block, and nibbles
+// whose low halves are values 0..15 and whose high halves are values 16..31.
+#pragma once
+#include "backends/cpu/isa/simd.h"
+
+namespace runnel::cpu::RUNNEL_ISA {
+
+static inline int16_t load_16(const uint8_t* p) {
+  int16_t bits;
+  memcpy(&bits, p, sizeof bits);
+  return bits;
+}
+
+static inline uint32_t load_32(const uint8_t* p) {
+  uint32_t bits;
+  memcpy(&bits, p, sizeof bits);
+  return bits;
+}
+
+/// The f16 at the start of each of 16 blocks that are kStride bytes apart.
+template <int64_t kStride>
+static inline void block_factors(const uint8_t* first, float* factor) {
+#if RUNNEL_SIMD_BITS == 0
+  for (int j = 0; j < 16; ++j) factor[j] = f16_value(first + j * kStride);
+#else
+  for (int j = 0; j < 16; j += 8, first += 8 * kStride)
+    _mm256_storeu_ps(factor + j, _mm256_cvtph_ps(_mm_setr_epi16(
+                                     load_16(first), load_16(first + kStride),
+                                     load_16(first + 2 * kStride), load_16(first + 3 * kStride),
+                                     load_16(first + 4 * kStride), load_16(first + 5 * kStride),
+                                     load_16(first + 6 * kStride), load_16(first + 7 * kStride))));
+#endif
+}
+
+#if RUNNEL_SIMD_BITS == 512
+/// The nibbles of two blocks; a, b: their 16 bytes.
+static inline I nibble_pair(const uint8_t* a, const uint8_t* b) {
+  const I bytes = _mm512_mask_broadcast_i32x4(
+      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a))), 0xFF00,
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+  const I shift = _mm512_setr_epi64(0, 0, 0x0004000400040004, 0x0004000400040004, 0, 0,
+                                    0x0004000400040004, 0x0004000400040004);
+  return _mm512_and_si512(_mm512_srlv_epi16(bytes, shift), _mm512_set1_epi8(15));
+}
+#elif RUNNEL_SIMD_BITS == 256
+/// The nibbles of a block.
+static inline I nibbles(const uint8_t* p) {
+  const __m128i q = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(q, 4), q), _mm256_set1_epi8(15));
+}
+/// 16 where the bit of a value is set.
+static inline I fifth_bits(const uint8_t* p) {
+  int32_t bits;
+  memcpy(&bits, p, sizeof bits);
+  const I byte = _mm256_shuffle_epi8(
+      _mm256_set1_epi32(bits),
+      _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+  const I bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+  return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(byte, bit), bit),
+                          _mm256_set1_epi8(16));
+}
+#else
+/// Value i of a block's nibbles.
+static inline int nibble(const uint8_t* p, int i) {
+  return i < 16 ? p[i] & 15 : p[i - 16] >> 4;
+}
+#endif
+
+}  // namespace runnel::cpu::RUNNEL_ISA

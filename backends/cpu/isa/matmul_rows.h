@@ -1,0 +1,140 @@
+// y = x W^T for one quantised format, weights as they are in the file: per chunk of 16 groups the
+// integer dots are gathered into one lane per group, then scaled and added to the 16 chains (see
+// kernels.h) in one step. Per weight: its unpacking, once for up to 4 tokens, and 1/64 dot
+// instruction and about 1/16 reduction instruction per token.
+#pragma once
+#include "backends/cpu/isa/functions.h"
+
+namespace runnel::cpu::RUNNEL_ISA {
+
+/// Values of 16 groups, in blocks of the file.
+template <class Format>
+constexpr int64_t kValues = 16 * Format::kGroup;
+template <class Format>
+constexpr int64_t kBytes = kValues<Format> / Format::kBlockValues* Format::kBlockBytes;
+
+/// Part of a row of Chunks that a weight chunk multiplies.
+struct Activations {
+  const int8_t* q;
+  const float* scale;  // per 32 values
+  const int32_t* sum;  // per group
+};
+template <class Format>
+inline Activations activations(const Chunk* row, int64_t chunk) {
+  if constexpr (Format::kGroup == 32) return {row[chunk].q, row[chunk].scale, row[chunk].sum};
+  const Chunk& x = row[chunk / 2];
+  const int64_t half = chunk % 2;
+  return {x.q + 256 * half, x.scale + 8 * half, x.half_sum + 16 * half};
+}
+
+#if RUNNEL_SIMD_BITS != 0
+constexpr int kParts = 16 / kLanes;  // registers of 16 lanes
+struct Chains {
+  F part[kParts];
+};
+inline Chains no_chains() {
+  Chains chains;
+  for (F& part : chains.part) part = zero();
+  return chains;
+}
+inline float total(const Chains& chains) {
+  if constexpr (kParts == 1) return sum(chains.part[0]);
+  return sum(add(chains.part[0], chains.part[kParts - 1]));
+}
+
+template <class Format, int T>
+inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Chains* chains) {
+  constexpr int kRegisters = static_cast<int>(kValues<Format>) / (4 * kLanes) / kParts;
+  alignas(64) float scale[16], min[16];
+  Format::scales(w, scale, min);
+#pragma GCC unroll 2
+  for (int part = 0; part < kParts; ++part) {
+    I weight[kRegisters];
+#pragma GCC unroll 8
+    for (int i = 0; i < kRegisters; ++i) weight[i] = Format::values(w, part * kRegisters + i);
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+      const Activations a = activations<Format>(x[t], chunk);
+      I dots[kRegisters];
+#pragma GCC unroll 8
+      for (int i = 0; i < kRegisters; ++i)
+        dots[i] = dot_bytes<(Format::kOffset >= 128)>(
+            weight[i], load_i8(a.q + 4 * kLanes * (part * kRegisters + i)));
+      const int64_t lane = part * kLanes;
+      const I sums = load_ints(a.sum + lane);
+      const I dot = take_offset<Format::kOffset>(gather_groups<Format::kGroup>(dots), sums);
+      const F x_scale = group_scales<Format::kGroup>(a.scale, part);
+      F& chain = chains[t].part[part];
+      chain = fma(to_float(dot), mul(load(scale + lane), x_scale), chain);
+      if constexpr (Format::kHasMin)
+        chain = fma(load(min + lane), mul(x_scale, to_float(sums)), chain);
+    }
+  }
+}
+
+#else
+struct Chains {
+  float chain[16];
+};
+inline Chains no_chains() {
+  return {};
+}
+inline float total(const Chains& chains) {
+  float c[16];
+  memcpy(c, chains.chain, sizeof c);
+  for (int half = 8; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) c[i] += c[i + half];
+  return c[0];
+}
+
+template <class Format, int T>
+inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Chains* chains) {
+  float scale[16], min[16];
+  Format::scales(w, scale, min);
+  int8_t weight[kValues<Format>];
+  for (int64_t i = 0; i < kValues<Format>; ++i)
+    weight[i] = Format::value(w + i / Format::kBlockValues * Format::kBlockBytes,
+                              static_cast<int>(i % Format::kBlockValues));
+  for (int t = 0; t < T; ++t) {
+    const Activations a = activations<Format>(x[t], chunk);
+    for (int g = 0; g < 16; ++g) {
+      const int at = g * Format::kGroup;
+      const auto dot = static_cast<float>(dot_signed(weight + at, a.q + at, Format::kGroup));
+      const float x_scale = a.scale[at / 32];
+      float& chain = chains[t].chain[g];
+      chain = multiply_add_one(dot, scale[g] * x_scale, chain);
+      if constexpr (Format::kHasMin)
+        chain = multiply_add_one(min[g], x_scale * static_cast<float>(a.sum[g]), chain);
+    }
+  }
+}
+#endif
+
+template <class Format, int T>
+void multiply_row(const MatmulTask& task, int64_t n, int64_t t0) {
+  const uint8_t* w = task.w + n * task.w_stride;
+  const Chunk* x[T];
+  Chains chains[T];
+  for (int t = 0; t < T; ++t) x[t] = reinterpret_cast<const Chunk*>(x_row(task, t0 + t));
+  for (int t = 0; t < T; ++t) chains[t] = no_chains();
+  const int64_t whole = task.k / kValues<Format>, left = task.k % kValues<Format>;
+  for (int64_t c = 0; c < whole; ++c) add_chunk<Format, T>(w + c * kBytes<Format>, x, c, chains);
+  if (left > 0) {  // missing blocks have scale zero
+    alignas(64) uint8_t rest[kBytes<Format>] = {};
+    memcpy(rest, w + whole * kBytes<Format>,
+           static_cast<size_t>(left / Format::kBlockValues * Format::kBlockBytes));
+    add_chunk<Format, T>(rest, x, whole, chains);
+  }
+  for (int t = 0; t < T; ++t) y_row(task, t0 + t)[n] = total(chains[t]);
+}
+
+template <class Format>
+void matmul_rows(const MatmulTask& task) {
+  int64_t t = 0;
+  for (; t + 4 <= task.n_tokens; t += 4)
+    for (int64_t n = 0; n < task.n_rows; ++n) multiply_row<Format, 4>(task, n, t);
+  for (; t < task.n_tokens; ++t)
+    for (int64_t n = 0; n < task.n_rows; ++n) multiply_row<Format, 1>(task, n, t);
+}
+
+}  // namespace runnel::cpu::RUNNEL_ISA
