@@ -79,14 +79,17 @@ class ScratchPlanner {
       quantised_ = kNoValue;
       return;
     }
-    found.input_ready = quantised_ == node.in[0];
+    const int group = group_of(fast_format(graph_.value(node.in[1]).dtype));
+    found.input_ready = quantised_ == node.in[0] && group_ == group;
     quantised_ = node.in[0];
+    group_ = group;
   }
 
   const Graph& graph_;
   Layout layout_;
   std::vector<Table> tables_;
   ValueId quantised_ = kNoValue;
+  int group_ = 0;
 };
 
 /// A state that a step touches, checked before each run.

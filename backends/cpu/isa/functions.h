@@ -9,7 +9,8 @@ void matmul_f32(const MatmulTask& task);
 void matmul_f16(const MatmulTask& task);
 void matmul_bf16(const MatmulTask& task);
 void quantize(const float* x, int64_t k, Chunk* out);
-void pack_tile(const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int64_t k, TileGroup* tile);
+void pack_tile(
+    const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int group, int64_t k, void* tile);
 void from_f16(const void* src, float* dst, int64_t n);
 void from_bf16(const void* src, float* dst, int64_t n);
 void to_f16(const float* src, void* dst, int64_t n);
@@ -29,6 +30,21 @@ template <class Format>
 void pack_panel(const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, void* panel);
 template <class Format>
 void panel(const PanelTask& task);
+
+/// Order of the groups in panels and tiles: chain by chain, and the chains so that the sums of
+/// neighbours are halves, quarters and pairs of all chains.
+struct PanelOrder {
+  int64_t first[kChains];  // place of each chain's first group
+  int64_t n_groups;
+  /// The chain in place j: the bits of j reversed.
+  static inline int64_t chain(int64_t j) { return (j & 1) << 2 | (j & 2) | j >> 2; }
+  explicit inline PanelOrder(int64_t n) : n_groups(n) {
+    for (int64_t j = 0, next = 0; j < kChains; next += count(j++)) first[chain(j)] = next;
+  }
+  /// Groups of the chain in place j.
+  inline int64_t count(int64_t j) const { return (n_groups + kChains - 1 - chain(j)) / kChains; }
+  inline int64_t place(int64_t group) const { return first[group % kChains] + group / kChains; }
+};
 
 /// Row of x that token t reads.
 static inline const uint8_t* x_row(const MatmulTask& task, int64_t t) {

@@ -29,13 +29,20 @@ inline constexpr bool is_quantised(Fast format) {
   return format >= Fast::q8_0;
 }
 
+/// Values per scale of a quantised format.
+inline constexpr int group_of(Fast format) {
+  const bool small = format == Fast::q2_k || format == Fast::q3_k || format == Fast::q6_k;
+  return small ? 16 : 32;
+}
+
 // Quantised products are defined in one order, whatever the kernel, the number of tokens and the
 // ISA level. Weights are groups of 32 (or 16) values with a scale and perhaps a minimum; group g
-// belongs to chain g % 16, and
+// belongs to chain g % 8, and
 //   chain[c] = sum over its groups, ascending: fma(dot, w_scale * x_scale, .),
 //                                             then fma(w_min, x_scale * sum of x, .)
-//   y = ((c0 + c8) + (c4 + c12)) + ...: halves, quarters, pairs of the 16 chains,
+//   y = ((c0 + c4) + (c2 + c6)) + ((c1 + c5) + (c3 + c7)),
 // where dot is exact in integers.
+inline constexpr int64_t kChains = 8;
 /// y[t][n] = dot(x[t], w[n]) for n < n_rows, t < n_tokens. Each element is accumulated in the same
 /// order whatever n_rows and n_tokens are.
 struct MatmulTask {
@@ -63,19 +70,23 @@ struct alignas(64) Chunk {
   int32_t half_sum[32];  // of 16 values each
 };
 
-/// 32 values of up to kPanelTokens tokens, for products with packed weights.
-inline constexpr int64_t kPanelTokens = 12;
+/// A tile: up to kPanelTokens tokens for products with packed weights, in groups of `group` values,
+/// in the order of PanelOrder.
+inline constexpr int64_t kPanelTokens = 6;
+template <int group>
 struct alignas(64) TileGroup {
-  int8_t q[8][kPanelTokens][4];
+  int8_t q[group / 4][kPanelTokens][4];
   float scale[kPanelTokens];
   int32_t start[kPanelTokens];     // -128 * sum of q: packed weights are stored + 128
   float scaled_sum[kPanelTokens];  // scale * sum
-  int32_t half_start[2][kPanelTokens];
-  float scaled_half_sum[2][kPanelTokens];
 };
+inline constexpr int64_t tile_bytes(int group, int64_t k) {
+  return group == 32 ? k / 32 * int64_t{sizeof(TileGroup<32>)}
+                     : k / 16 * int64_t{sizeof(TileGroup<16>)};
+}
 
 /// Weight rows packed together.
-inline constexpr int64_t kPanelRows = 16;
+inline constexpr int64_t kPanelRows = 32;
 /// Bytes of a packed panel, whatever the format: a byte per value, a scale and a minimum per 16.
 inline constexpr int64_t panel_bytes(int64_t k) {
   return kPanelRows * (k + k / 16 * 8);
@@ -86,7 +97,7 @@ struct PanelTask {
   float* y;           // y[t] starts at y + t * y_stride
   int64_t y_stride;   // floats
   const void* panel;  // from Kernels::pack_panel of the same format
-  const TileGroup* x;
+  const void* x;      // TileGroups
   int64_t k, n_rows, n_tokens;
 };
 
@@ -135,9 +146,9 @@ struct Kernels {
   void (*pack_panel[kFastCount])(
       const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, void* panel);
   void (*panel[kFastCount])(const PanelTask& task);
-  /// rows: n_tokens <= kPanelTokens rows of Chunks, row_chunks apart -> ceil(k / 32) TileGroups.
+  /// rows: n_tokens <= kPanelTokens rows of Chunks, row_chunks apart -> k / group TileGroups.
   void (*pack_tile)(
-      const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int64_t k, TileGroup* tile);
+      const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int group, int64_t k, void* tile);
   /// n values of f16 or bf16 -> f32, and f32 -> f16 (nearest even).
   void (*from_f16)(const void* src, float* dst, int64_t n);
   void (*from_bf16)(const void* src, float* dst, int64_t n);

@@ -1,7 +1,7 @@
 // y = x W^T for one quantised format, weights as they are in the file: per chunk of 16 groups the
-// integer dots are gathered into one lane per group, then scaled and added to the 16 chains (see
-// kernels.h) in one step. Per weight: its unpacking, once for up to 4 tokens, and 1/64 dot
-// instruction and about 1/16 reduction instruction per token.
+// integer dots are gathered into one lane per group, then scaled and added to the chains (see
+// kernels.h) eight groups at a time. Per weight: its unpacking, once for up to 4 tokens, and 1/64
+// dot instruction and about 1/16 reduction instruction per token.
 #pragma once
 #include "backends/cpu/isa/functions.h"
 
@@ -29,17 +29,24 @@ inline Activations activations(const Chunk* row, int64_t chunk) {
 
 #if RUNNEL_SIMD_BITS != 0
 constexpr int kParts = 16 / kLanes;  // registers of 16 lanes
-struct Chains {
-  F part[kParts];
-};
+using Chains = __m256;
 inline Chains no_chains() {
-  Chains chains;
-  for (F& part : chains.part) part = zero();
-  return chains;
+  return _mm256_setzero_ps();
 }
-inline float total(const Chains& chains) {
-  if constexpr (kParts == 1) return sum(chains.part[0]);
-  return sum(add(chains.part[0], chains.part[kParts - 1]));
+inline float total(Chains chains) {
+  const __m128 halves =
+      _mm_add_ps(_mm256_castps256_ps128(chains), _mm256_extractf128_ps(chains, 1));
+  const __m128 pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
+  return _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)));
+}
+/// Eight lanes of a register.
+inline __m256 half_of(F v, int half) {
+#if RUNNEL_SIMD_BITS == 512
+  return half ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v);
+#else
+  static_cast<void>(half);
+  return v;
+#endif
 }
 
 template <class Format, int T>
@@ -62,27 +69,32 @@ inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Ch
             weight[i], load_i8(a.q + 4 * kLanes * (part * kRegisters + i)));
       const int64_t lane = part * kLanes;
       const I sums = load_ints(a.sum + lane);
-      const I dot = take_offset<Format::kOffset>(gather_groups<Format::kGroup>(dots), sums);
+      const I exact = take_offset<Format::kOffset>(gather_groups<Format::kGroup>(dots), sums);
       const F x_scale = group_scales<Format::kGroup>(a.scale, part);
-      F& chain = chains[t].part[part];
-      chain = fma(to_float(dot), mul(load(scale + lane), x_scale), chain);
-      if constexpr (Format::kHasMin)
-        chain = fma(load(min + lane), mul(x_scale, to_float(sums)), chain);
+      const F dot = to_float(exact), scales = mul(load(scale + lane), x_scale);
+      const F scaled_sums = mul(x_scale, to_float(sums));
+#pragma GCC unroll 2
+      for (int half = 0; half < kLanes / 8; ++half) {
+        chains[t] = _mm256_fmadd_ps(half_of(dot, half), half_of(scales, half), chains[t]);
+        if constexpr (Format::kHasMin)
+          chains[t] = _mm256_fmadd_ps(_mm256_load_ps(min + lane + 8 * half),
+                                      half_of(scaled_sums, half), chains[t]);
+      }
     }
   }
 }
 
 #else
 struct Chains {
-  float chain[16];
+  float chain[kChains];
 };
 inline Chains no_chains() {
   return {};
 }
 inline float total(const Chains& chains) {
-  float c[16];
+  float c[kChains];
   memcpy(c, chains.chain, sizeof c);
-  for (int half = 8; half > 0; half /= 2)
+  for (int half = kChains / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) c[i] += c[i + half];
   return c[0];
 }
@@ -101,7 +113,7 @@ inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Ch
       const int at = g * Format::kGroup;
       const auto dot = static_cast<float>(dot_signed(weight + at, a.q + at, Format::kGroup));
       const float x_scale = a.scale[at / 32];
-      float& chain = chains[t].chain[g];
+      float& chain = chains[t].chain[g % kChains];
       chain = multiply_add_one(dot, scale[g] * x_scale, chain);
       if constexpr (Format::kHasMin)
         chain = multiply_add_one(min[g], x_scale * static_cast<float>(a.sum[g]), chain);

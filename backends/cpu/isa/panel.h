@@ -1,8 +1,8 @@
-// y = x W^T for one quantised format with many tokens. 16 weight rows are unpacked once into a
-// panel: per group, in the order the chains (see kernels.h) visit them, bytes [group / 4][16 rows]
-// [4 values] stored + 128, then 16 scales and perhaps 16 minimums. A product keeps 16 rows x T
-// tokens in registers: per group of 32 and token 8 dot instructions with a broadcast operand, a
-// conversion, a product and a sum, so at best 8 of 11 vector instructions are dots.
+// y = x W^T for one quantised format with many tokens. 32 weight rows are unpacked once into a
+// panel: per group, in PanelOrder, bytes [group / 4][32 rows][4 values] stored + 128, then 32
+// scales and perhaps 32 minimums. A product keeps 32 rows x T tokens in registers: per group of 32,
+// token and 16 rows 8 dot instructions, a conversion, a product and a sum, so at best 8 of 11
+// vector instructions are dots; 8 loads feed 12 dots.
 #pragma once
 #include "backends/cpu/isa/matmul_rows.h"
 
@@ -11,23 +11,6 @@ namespace runnel::cpu::RUNNEL_ISA {
 
 template <class Format>
 constexpr int64_t kPanelGroupBytes = kPanelRows*(Format::kGroup + (Format::kHasMin ? 8 : 4));
-
-/// Bits of j (< 16) reversed: sums of neighbours in this order are halves, then quarters, ...
-constexpr int64_t chain_at(int64_t j) {
-  return (j & 1) << 3 | (j & 2) << 1 | (j & 4) >> 1 | j >> 3;
-}
-
-/// First place in a panel of each chain's groups.
-struct Places {
-  int64_t first[16];
-  explicit Places(int64_t n_groups) {
-    for (int64_t j = 0, next = 0; j < 16; ++j) {
-      first[chain_at(j)] = next;
-      next += (n_groups + 15 - chain_at(j)) / 16;
-    }
-  }
-  int64_t of(int64_t group) const { return first[group % 16] + group / 16; }
-};
 
 /// Lane c of row r becomes lane r of row c.
 inline void transpose(I* v) {
@@ -54,26 +37,22 @@ inline void transpose(I* v) {
   for (int i = 0; i < 16; ++i) v[i] = a[i];
 }
 
-// The 16 groups from first on; rows: a chunk of each weight row.
+// The 16 groups from `first` on of 16 rows; rows: their chunks; to: the panel, moved to the rows.
 template <class Format>
-void pack_chunk(const uint8_t* const* rows,
-                int64_t first,
-                int64_t n_groups,
-                const Places& places,
-                uint8_t* panel) {
+void pack_chunk(const uint8_t* const* rows, int64_t first, const PanelOrder& order, uint8_t* to) {
   constexpr int kWords = Format::kGroup / 4, kGroups = 64 / Format::kGroup;  // per register
   const auto place = [&](int64_t g) {
-    return panel + places.of(first + g) * kPanelGroupBytes<Format>;
+    return to + order.place(first + g) * kPanelGroupBytes<Format>;
   };
   const I raise = _mm512_set1_epi8(static_cast<char>(128 - Format::kOffset));
   for (int i = 0; i < 16 / kGroups; ++i) {
-    if (first + i * kGroups >= n_groups) break;
+    if (first + i * kGroups >= order.n_groups) break;
     I v[16];
     for (int r = 0; r < 16; ++r) v[r] = _mm512_add_epi8(Format::values(rows[r], i), raise);
     transpose(v);
-    for (int g = 0; g < kGroups && first + i * kGroups + g < n_groups; ++g)
+    for (int g = 0; g < kGroups && first + i * kGroups + g < order.n_groups; ++g)
       for (int word = 0; word < kWords; ++word)
-        _mm512_storeu_si512(place(i * kGroups + g) + 64 * word, v[g * kWords + word]);
+        _mm512_storeu_si512(place(i * kGroups + g) + 4 * kPanelRows * word, v[g * kWords + word]);
   }
   alignas(64) float scale[16][16], min[16][16];
   for (int r = 0; r < 16; ++r) Format::scales(rows[r], scale[r], min[r]);
@@ -81,7 +60,7 @@ void pack_chunk(const uint8_t* const* rows,
     I v[16];
     for (int r = 0; r < 16; ++r) v[r] = _mm512_load_si512(factors[r]);
     transpose(v);
-    for (int g = 0; g < 16 && first + g < n_groups; ++g)
+    for (int g = 0; g < 16 && first + g < order.n_groups; ++g)
       _mm512_storeu_si512(place(g) + offset, v[g]);
   };
   pack(scale, kPanelRows * Format::kGroup);
@@ -90,91 +69,106 @@ void pack_chunk(const uint8_t* const* rows,
 
 template <class Format>
 void pack_panel(const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, void* panel) {
-  const int64_t n_groups = k / Format::kGroup;
-  const Places places(n_groups);
-  alignas(64) uint8_t rest[kPanelRows][kBytes<Format>];
-  for (int64_t first = 0; first < n_groups; first += 16) {
-    const uint8_t* rows[kPanelRows];
-    const int64_t at = first / 16 * kBytes<Format>;
-    const int64_t left = k - first * Format::kGroup;
-    for (int64_t r = 0; r < kPanelRows; ++r) {
-      rows[r] = w + r * w_stride + at;
-      if (r < n_rows && left >= kValues<Format>) continue;
-      memset(rest[r], 0, sizeof rest[r]);
-      if (r < n_rows)
-        memcpy(rest[r], rows[r],
-               static_cast<size_t>(left / Format::kBlockValues * Format::kBlockBytes));
-      rows[r] = rest[r];
+  const PanelOrder order(k / Format::kGroup);
+  alignas(64) uint8_t rest[16][kBytes<Format>];
+  for (int64_t row = 0; row < kPanelRows; row += 16)
+    for (int64_t first = 0; first < order.n_groups; first += 16) {
+      const uint8_t* rows[16];
+      const int64_t left = k - first * Format::kGroup;
+      for (int64_t r = 0; r < 16; ++r) {
+        rows[r] = w + (row + r) * w_stride + first / 16 * kBytes<Format>;
+        if (row + r < n_rows && left >= kValues<Format>) continue;
+        memset(rest[r], 0, sizeof rest[r]);  // missing rows and blocks have scale zero
+        if (row + r < n_rows)
+          memcpy(rest[r], rows[r],
+                 static_cast<size_t>(left / Format::kBlockValues * Format::kBlockBytes));
+        rows[r] = rest[r];
+      }
+      pack_chunk<Format>(rows, first, order, static_cast<uint8_t*>(panel) + 4 * row);
     }
-    pack_chunk<Format>(rows, first, n_groups, places, static_cast<uint8_t*>(panel));
-  }
 }
 
-inline I broadcast_word(const int8_t* p) {
+inline I broadcast_word(const int8_t (&x)[4]) {
   int32_t word;
-  memcpy(&word, p, sizeof word);
+  memcpy(&word, x, sizeof word);
   return _mm512_set1_epi32(word);
 }
 
-// Adds one group's products to a chain of each token.
+template <int T>
+struct Block {
+  F rows[2][T];
+};
+
+// Adds one group's products to a chain of each row and token.
 template <class Format, int T>
-inline void add_group(const uint8_t* w, const TileGroup* x, int64_t g, F* chain) {
-  constexpr bool kWhole = Format::kGroup == 32;
-  const TileGroup& tile = kWhole ? x[g] : x[g / 2];
-  const int64_t half = kWhole ? 0 : g % 2;
-  const int32_t* start = kWhole ? tile.start : tile.half_start[half];
-  const float* scaled_sum = kWhole ? tile.scaled_sum : tile.scaled_half_sum[half];
-  I dot[T];
-#pragma GCC unroll 12
-  for (int t = 0; t < T; ++t) dot[t] = _mm512_set1_epi32(start[t]);
+inline void add_group(const uint8_t* w, const TileGroup<Format::kGroup>& x, Block<T>& chain) {
+  I dot[2][T];
+#pragma GCC unroll 6
+  for (int t = 0; t < T; ++t) dot[0][t] = dot[1][t] = _mm512_set1_epi32(x.start[t]);
 #pragma GCC unroll 8
   for (int word = 0; word < Format::kGroup / 4; ++word) {
-    const I weight = _mm512_loadu_si512(w + 64 * word);
-#pragma GCC unroll 12
-    for (int t = 0; t < T; ++t)
-      dot[t] = _mm512_dpbusd_epi32(dot[t], weight, broadcast_word(tile.q[4 * half + word][t]));
+    const I first = _mm512_loadu_si512(w + 128 * word);
+    const I second = _mm512_loadu_si512(w + 128 * word + 64);
+#pragma GCC unroll 6
+    for (int t = 0; t < T; ++t) {
+      const I values = broadcast_word(x.q[word][t]);
+      dot[0][t] = _mm512_dpbusd_epi32(dot[0][t], first, values);
+      dot[1][t] = _mm512_dpbusd_epi32(dot[1][t], second, values);
+    }
   }
-  const F scale = load(reinterpret_cast<const float*>(w + kPanelRows * Format::kGroup));
-#pragma GCC unroll 12
-  for (int t = 0; t < T; ++t)
-    chain[t] = fma(to_float(dot[t]), mul(scale, set1(tile.scale[t])), chain[t]);
-  if constexpr (Format::kHasMin) {
-    const F min = load(reinterpret_cast<const float*>(w + kPanelRows * (Format::kGroup + 4)));
-#pragma GCC unroll 12
-    for (int t = 0; t < T; ++t) chain[t] = fma(min, set1(scaled_sum[t]), chain[t]);
+  const auto* factors = reinterpret_cast<const float*>(w + kPanelRows * Format::kGroup);
+#pragma GCC unroll 6
+  for (int t = 0; t < T; ++t) {
+    const F scale = set1(x.scale[t]);
+    for (int h = 0; h < 2; ++h)
+      chain.rows[h][t] =
+          fma(to_float(dot[h][t]), mul(load(factors + 16 * h), scale), chain.rows[h][t]);
   }
+  if constexpr (Format::kHasMin)
+#pragma GCC unroll 6
+    for (int t = 0; t < T; ++t) {
+      const F sum = set1(x.scaled_sum[t]);
+      for (int h = 0; h < 2; ++h)
+        chain.rows[h][t] = fma(load(factors + kPanelRows + 16 * h), sum, chain.rows[h][t]);
+    }
 }
 
 template <class Format, int T>
 void multiply_panel(const PanelTask& task) {
-  const int64_t n_groups = task.k / Format::kGroup;
   const auto* w = static_cast<const uint8_t*>(task.panel);
-  F held[4][T];  // sums of 1, 2, 4 and 8 chains that wait for their neighbours
-  F chain[T];
-  for (int64_t j = 0; j < 16; ++j) {
-#pragma GCC unroll 12
-    for (int t = 0; t < T; ++t) chain[t] = zero();
-    for (int64_t g = chain_at(j); g < n_groups; g += 16, w += kPanelGroupBytes<Format>)
-      add_group<Format, T>(w, task.x, g, chain);
+  const auto* x = static_cast<const TileGroup<Format::kGroup>*>(task.x);
+  const PanelOrder order(task.k / Format::kGroup);
+  Block<T> held[3];  // sums of 1, 2 and 4 chains that wait for their neighbours
+  Block<T> chain;
+  for (int64_t j = 0; j < kChains; ++j) {
+#pragma GCC unroll 6
+    for (int t = 0; t < T; ++t) chain.rows[0][t] = chain.rows[1][t] = zero();
+    for (int64_t left = order.count(j); left > 0; --left, w += kPanelGroupBytes<Format>, ++x)
+      add_group<Format, T>(w, *x, chain);
     int level = 0;
     for (; (j >> level) & 1; ++level)
-#pragma GCC unroll 12
-      for (int t = 0; t < T; ++t) chain[t] = add(held[level][t], chain[t]);
-    if (j < 15)
-#pragma GCC unroll 12
-      for (int t = 0; t < T; ++t) held[level][t] = chain[t];
+#pragma GCC unroll 6
+      for (int t = 0; t < T; ++t) {
+        chain.rows[0][t] = add(held[level].rows[0][t], chain.rows[0][t]);
+        chain.rows[1][t] = add(held[level].rows[1][t], chain.rows[1][t]);
+      }
+    if (j + 1 < kChains) held[level] = chain;
   }
-  const auto rows = static_cast<__mmask16>((1u << task.n_rows) - 1);
-#pragma GCC unroll 12
+  const uint32_t rows = task.n_rows < kPanelRows ? (1u << task.n_rows) - 1 : ~0u;
+#pragma GCC unroll 6
   for (int t = 0; t < T; ++t)
-    if (t < task.n_tokens) _mm512_mask_storeu_ps(task.y + t * task.y_stride, rows, chain[t]);
+    if (t < task.n_tokens) {
+      float* y = task.y + t * task.y_stride;
+      _mm512_mask_storeu_ps(y, static_cast<__mmask16>(rows), chain.rows[0][t]);
+      _mm512_mask_storeu_ps(y + 16, static_cast<__mmask16>(rows >> 16), chain.rows[1][t]);
+    }
 }
 
 template <class Format>
 void panel(const PanelTask& task) {
-  if (task.n_tokens > 8) return multiply_panel<Format, 12>(task);
-  if (task.n_tokens > 4) return multiply_panel<Format, 8>(task);
-  multiply_panel<Format, 4>(task);
+  if (task.n_tokens > 4) return multiply_panel<Format, 6>(task);
+  if (task.n_tokens > 2) return multiply_panel<Format, 4>(task);
+  multiply_panel<Format, 2>(task);
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

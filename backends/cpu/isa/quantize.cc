@@ -28,6 +28,27 @@ inline int32_t sum_16(const int8_t* q) {
   return total;
 }
 
+template <int group>
+void pack_groups(
+    const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int64_t k, TileGroup<group>* tile) {
+  const int64_t n_groups = k / group, per_chunk = kChunkValues / group;
+  const PanelOrder order(n_groups);
+  for (int64_t g = 0; g < n_groups; ++g) {
+    TileGroup<group>& to = tile[order.place(g)];
+    if (n_tokens < kPanelTokens) memset(&to, 0, sizeof to);
+    const int64_t at = g % per_chunk;
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      const Chunk& x = rows[t * row_chunks + g / per_chunk];
+      const int32_t sum = group == 32 ? x.sum[at] : x.half_sum[at];
+      for (int word = 0; word < group / 4; ++word)
+        memcpy(to.q[word][t], x.q + group * at + 4 * word, 4);
+      to.scale[t] = x.scale[group * at / 32];
+      to.start[t] = -128 * sum;
+      to.scaled_sum[t] = to.scale[t] * static_cast<float>(sum);
+    }
+  }
+}
+
 }  // namespace
 
 void quantize(const float* x, int64_t k, Chunk* out) {
@@ -45,23 +66,11 @@ void quantize(const float* x, int64_t k, Chunk* out) {
 }
 
 void pack_tile(
-    const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int64_t k, TileGroup* tile) {
-  for (int64_t g = 0; g < k / 32; ++g, ++tile) {
-    const int64_t at = g % 16;
-    if (n_tokens < kPanelTokens) memset(tile, 0, sizeof *tile);
-    for (int64_t t = 0; t < n_tokens; ++t) {
-      const Chunk& x = rows[t * row_chunks + g / 16];
-      for (int word = 0; word < 8; ++word) memcpy(tile->q[word][t], x.q + 32 * at + 4 * word, 4);
-      tile->scale[t] = x.scale[at];
-      tile->start[t] = -128 * x.sum[at];
-      tile->scaled_sum[t] = x.scale[at] * static_cast<float>(x.sum[at]);
-      for (int half = 0; half < 2; ++half) {
-        const int32_t sum = x.half_sum[2 * at + half];
-        tile->half_start[half][t] = -128 * sum;
-        tile->scaled_half_sum[half][t] = x.scale[at] * static_cast<float>(sum);
-      }
-    }
-  }
+    const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int group, int64_t k, void* tile) {
+  if (group == 32)
+    pack_groups(rows, row_chunks, n_tokens, k, static_cast<TileGroup<32>*>(tile));
+  else
+    pack_groups(rows, row_chunks, n_tokens, k, static_cast<TileGroup<16>*>(tile));
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

@@ -38,7 +38,7 @@ Scratch product_scratch(const Graph& graph, const Node& node, std::size_t extra)
   if (is_quantised(format)) {
     scratch.shared = static_cast<std::size_t>(prepared_row_bytes(format, k) * max_rows);
     if (max_rows >= kPanelMinTokens) {
-      scratch.shared = std::max(scratch.shared, tile_bytes(k, max_rows));
+      scratch.shared = std::max(scratch.shared, tiles_bytes(format, k, max_rows));
       scratch.own = std::max(scratch.own, panel_scratch_bytes(k));
     }
   }

@@ -27,12 +27,10 @@ void pack_panels(const Step& step,
 }
 
 /// A task with tile `tile` of x; y and the panel are left open.
-PanelTask tile_task(const std::byte* tiles,
-                    std::int64_t tile,
-                    std::int64_t n_tokens,
-                    std::int64_t k) {
+PanelTask tile_task(
+    const std::byte* tiles, std::int64_t tile, std::int64_t n_tokens, Fast format, std::int64_t k) {
   PanelTask task{};
-  task.x = reinterpret_cast<const TileGroup*>(tiles) + tile * (k / 32);
+  task.x = tiles + tile * tile_bytes(group_of(format), k);
   task.k = k;
   task.n_tokens = std::min(kPanelTokens, n_tokens - tile * kPanelTokens);
   return task;
@@ -48,8 +46,8 @@ std::int64_t panels_per_task(std::int64_t k) {
   return std::clamp<std::int64_t>(kPanelCache / panel_stride(k) / 2 * 2, 2, kMostPanels);
 }
 
-std::size_t tile_bytes(std::int64_t k, std::int64_t max_rows) {
-  return static_cast<std::size_t>(n_tiles(max_rows) * (k / 32)) * sizeof(TileGroup);
+std::size_t tiles_bytes(Fast format, std::int64_t k, std::int64_t max_rows) {
+  return static_cast<std::size_t>(n_tiles(max_rows) * tile_bytes(group_of(format), k));
 }
 
 std::size_t panel_scratch_bytes(std::int64_t k) {
@@ -61,14 +59,14 @@ std::size_t panel_scratch_bytes(std::int64_t k) {
 void pack_tiles(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst) {
   const Operand& x = step.in[0];
   const std::int64_t k = x.cols(), chunks = row_chunks(k);
+  const int group = group_of(step.format);
   auto* rows = reinterpret_cast<Chunk*>(context.own);
   const Range tiles = context.share(n_tiles(n_rows));
   for (std::int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
     const std::int64_t first = tile * kPanelTokens, n = std::min(kPanelTokens, n_rows - first);
     for (std::int64_t r = 0; r < n; ++r)
       step.kernels->quantize(x.row(first + r), k, rows + r * chunks);
-    step.kernels->pack_tile(rows, chunks, n, k,
-                            reinterpret_cast<TileGroup*>(dst) + tile * (k / 32));
+    step.kernels->pack_tile(rows, chunks, n, group, k, dst + tile * tile_bytes(group, k));
   }
 }
 
@@ -85,7 +83,7 @@ void multiply_panels(const Step& step,
   const std::int64_t k = w.cols();
   pack_panels(step, w, first, n_rows, scratch);
   for (std::int64_t tile = 0; tile < n_tiles(n_tokens); ++tile) {
-    PanelTask task = tile_task(tiles, tile, n_tokens, k);
+    PanelTask task = tile_task(tiles, tile, n_tokens, step.format, k);
     task.y_stride = y_stride;
     for (std::int64_t done = 0; done < n_rows; done += kPanelRows) {
       task.panel = scratch + done / kPanelRows * panel_stride(k);
@@ -112,7 +110,7 @@ void multiply_swiglu_panels(const Step& step,
   pack_panels(step, step.in[1], first, n_rows, gates);
   pack_panels(step, step.in[2], first, n_rows, ups);
   for (std::int64_t tile = 0; tile < n_tiles(n_tokens); ++tile) {
-    PanelTask task = tile_task(tiles, tile, n_tokens, k);
+    PanelTask task = tile_task(tiles, tile, n_tokens, step.format, k);
     for (std::int64_t done = 0; done < n_rows; done += kPanelRows) {
       float* gate = y + tile * kPanelTokens * y_stride + done;
       task.n_rows = std::min(kPanelRows, n_rows - done);

@@ -16,8 +16,8 @@ inline bool takes_panels(const Step& step, std::int64_t n_tokens) {
 /// Panels of one task. They stay in the L2 cache while all tokens pass.
 std::int64_t panels_per_task(std::int64_t k);
 
-/// Bytes of tiles for `max_rows` rows of x, in shared scratch.
-std::size_t tile_bytes(std::int64_t k, std::int64_t max_rows);
+/// Bytes of all tiles for `max_rows` rows of x, in shared scratch.
+std::size_t tiles_bytes(Fast format, std::int64_t k, std::int64_t max_rows);
 /// Scratch of a thread: rows on their way into tiles, later panels and a block of results.
 std::size_t panel_scratch_bytes(std::int64_t k);
 
