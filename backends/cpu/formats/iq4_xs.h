@@ -16,13 +16,26 @@ struct IQ4_XS {
 
   static inline void scales(const uint8_t* chunk, float* scale, float*) {
     for (int h = 0; h < 2; ++h, chunk += kBlockBytes, scale += 8) {
+      const float d = f16_value(chunk);
+#if RUNNEL_SIMD_BITS == 0
       uint16_t upper;
       memcpy(&upper, chunk + 2, sizeof upper);
-      const float d = f16_value(chunk);
       for (int j = 0; j < 8; ++j) {
         const int low = (chunk[kLow + j / 2] >> (4 * (j % 2))) & 15;
         scale[j] = d * static_cast<float>((low | ((upper >> (2 * j)) & 3) << 4) - 32);
       }
+#else
+      const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+      const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(load_32(chunk + 4))),
+                                            _mm256_slli_epi32(lane, 2));
+      const __m256i high = _mm256_srlv_epi32(
+          _mm256_set1_epi32(static_cast<uint16_t>(load_16(chunk + 2))), _mm256_slli_epi32(lane, 1));
+      const __m256i stored =
+          _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)),
+                          _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
+      const __m256 value = _mm256_cvtepi32_ps(_mm256_sub_epi32(stored, _mm256_set1_epi32(32)));
+      _mm256_storeu_ps(scale, _mm256_mul_ps(value, _mm256_set1_ps(d)));
+#endif
     }
   }
 #if RUNNEL_SIMD_BITS == 512

@@ -13,11 +13,17 @@ struct Q2_K {
   static constexpr int kPairs = 16, kD = 80;  // byte offsets
 
   static inline void scales(const uint8_t* p, float* scale, float* min) {
+#if RUNNEL_SIMD_BITS == 0
     int8_t s[16], m[16];
     for (int j = 0; j < 16; ++j) {
       s[j] = static_cast<int8_t>(p[j] & 15);
       m[j] = static_cast<int8_t>(p[j] >> 4);
     }
+#else
+    const __m128i both = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i s = _mm_and_si128(both, _mm_set1_epi8(15));
+    const __m128i m = _mm_and_si128(_mm_srli_epi16(both, 4), _mm_set1_epi8(15));
+#endif
     scales16(s, f16_value(p + kD), scale);
     scales16(m, -f16_value(p + kD + 2), min);
   }

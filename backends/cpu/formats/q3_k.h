@@ -22,10 +22,16 @@ struct Q3_K {
     s[1] = (a[1] & nibble) | (((a[2] >> 2) & pair) << 4);
     s[2] = ((a[0] >> 4) & nibble) | (((a[2] >> 4) & pair) << 4);
     s[3] = ((a[1] >> 4) & nibble) | (((a[2] >> 6) & pair) << 4);
+#if RUNNEL_SIMD_BITS == 0
     int8_t scales[16];
     memcpy(scales, s, sizeof s);
     for (int j = 0; j < 16; ++j) scales[j] = static_cast<int8_t>(scales[j] - 32);
     scales16(scales, f16_value(p + kD), scale);
+#else
+    const __m128i stored = _mm_setr_epi32(static_cast<int>(s[0]), static_cast<int>(s[1]),
+                                          static_cast<int>(s[2]), static_cast<int>(s[3]));
+    scales16(_mm_sub_epi8(stored, _mm_set1_epi8(32)), f16_value(p + kD), scale);
+#endif
   }
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* p, int i) {

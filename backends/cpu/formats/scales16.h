@@ -4,18 +4,22 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-static inline void scales16(const int8_t* s, float d, float* scale) {
 #if RUNNEL_SIMD_BITS == 0
+static inline void scales16(const int8_t* s, float d, float* scale) {
   for (int j = 0; j < 16; ++j) scale[j] = d * static_cast<float>(s[j]);
+}
 #else
-  const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(s));
-  const __m128i halves[2] = {packed, _mm_srli_si128(packed, 8)};
+static inline void scales16(__m128i s, float d, float* scale) {
+  const __m128i halves[2] = {s, _mm_srli_si128(s, 8)};
   for (int h = 0; h < 2; ++h)
     _mm256_storeu_ps(
         scale + 8 * h,
         _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(halves[h])), _mm256_set1_ps(d)));
-#endif
 }
+static inline void scales16(const int8_t* s, float d, float* scale) {
+  scales16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s)), d, scale);
+}
+#endif
 
 #if RUNNEL_SIMD_BITS == 512
 /// 64 bits of `words` shifted by `low` in the lower half of the register and `high` in the upper.

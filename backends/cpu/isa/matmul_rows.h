@@ -13,6 +13,10 @@ constexpr int64_t kValues = 16 * Format::kGroup;
 template <class Format>
 constexpr int64_t kBytes = kValues<Format> / Format::kBlockValues* Format::kBlockBytes;
 
+/// How far ahead of a row's use memory is asked for; the hardware stops at each page. Measured on
+/// Cascade Lake, one thread, from memory: q4_0 8.0 -> 10.4 GB/s of 11.3, q6_k 7.4 -> 9.9.
+constexpr int64_t kPrefetchBytes = 3072;
+
 /// Part of a row of Chunks that a weight chunk multiplies.
 struct Activations {
   const int8_t* q;
@@ -130,7 +134,12 @@ void multiply_row(const MatmulTask& task, int64_t n, int64_t t0) {
   for (int t = 0; t < T; ++t) x[t] = reinterpret_cast<const Chunk*>(x_row(task, t0 + t));
   for (int t = 0; t < T; ++t) chains[t] = no_chains();
   const int64_t whole = task.k / kValues<Format>, left = task.k % kValues<Format>;
-  for (int64_t c = 0; c < whole; ++c) add_chunk<Format, T>(w + c * kBytes<Format>, x, c, chains);
+  for (int64_t c = 0; c < whole; ++c) {
+    const uint8_t* p = w + c * kBytes<Format>;
+    if constexpr (T == 1)
+      for (int64_t i = 0; i < kBytes<Format>; i += 64) prefetch(p + kPrefetchBytes + i);
+    add_chunk<Format, T>(p, x, c, chains);
+  }
   if (left > 0) {  // missing blocks have scale zero
     alignas(64) uint8_t rest[kBytes<Format>] = {};
     memcpy(rest, w + whole * kBytes<Format>,

@@ -21,6 +21,11 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
+/// Asks for the cache line at p, which need not exist.
+static inline void prefetch(const void* p) {
+  __builtin_prefetch(p);
+}
+
 /// Values [p, p + n), n < kLanes; the other lanes are zero.
 static inline F load_first(const float* p, int64_t n) {
   float lanes[kLanes] = {};
