@@ -5,6 +5,18 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
+#if RUNNEL_SIMD_BITS != 0
+/// The 8 scales and 8 minimums of a superblock that starts with `head`.
+static inline __m128i scale_bytes(__m128i head) {
+  // Words of head: d and dmin, a, b, c. Words of the result: a c' (scales), b c" (minimums).
+  const __m128i low = _mm_srlv_epi32(_mm_shuffle_epi32(head, 0xED), _mm_setr_epi32(0, 0, 0, 4));
+  const __m128i high = _mm_srli_epi32(_mm_shuffle_epi32(head, 0xA5), 2);
+  return _mm_or_si128(
+      _mm_and_si128(low, _mm_setr_epi32(0x3F3F3F3F, 0x0F0F0F0F, 0x3F3F3F3F, 0x0F0F0F0F)),
+      _mm_and_si128(high, _mm_setr_epi32(0, 0x30303030, 0, 0x30303030)));
+}
+#endif
+
 /// scale and min of the 16 groups of two superblocks, kStride bytes apart.
 template <int64_t kStride>
 static inline void scales6(const uint8_t* chunk, float* scale, float* min) {
@@ -23,21 +35,29 @@ static inline void scales6(const uint8_t* chunk, float* scale, float* min) {
     }
   }
 #else
-  for (int h = 0; h < 2; ++h, chunk += kStride, scale += 8, min += 8) {
-    // Words: d and dmin, a, b, c. Result: bytes of a c' (scales), b c'' (minimums).
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(chunk));
-    const __m128i low = _mm_srlv_epi32(_mm_shuffle_epi32(v, 0xED), _mm_setr_epi32(0, 0, 0, 4));
-    const __m128i high = _mm_srli_epi32(_mm_shuffle_epi32(v, 0xA5), 2);
-    const __m128i bytes = _mm_or_si128(
-        _mm_and_si128(low, _mm_setr_epi32(0x3F3F3F3F, 0x0F0F0F0F, 0x3F3F3F3F, 0x0F0F0F0F)),
-        _mm_and_si128(high, _mm_setr_epi32(0, 0x30303030, 0, 0x30303030)));
-    const __m128 factors = _mm_cvtph_ps(v);
-    const __m256 s = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-    const __m256 m = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)));
-    const __m256 dmin = _mm256_broadcastss_ps(_mm_movehdup_ps(factors));
-    _mm256_storeu_ps(scale, _mm256_mul_ps(s, _mm256_broadcastss_ps(factors)));
-    _mm256_storeu_ps(min, _mm256_mul_ps(m, _mm256_sub_ps(_mm256_setzero_ps(), dmin)));
+  const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(chunk));
+  const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(chunk + kStride));
+  const __m128i a = scale_bytes(first), b = scale_bytes(second);
+  const __m128i s = _mm_unpacklo_epi64(a, b), m = _mm_unpackhi_epi64(a, b);
+  const __m128 factors = _mm_cvtph_ps(_mm_unpacklo_epi32(first, second));  // d, dmin; d, dmin
+#if RUNNEL_SIMD_BITS == 512
+  const I of_block = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2);
+  const F all = _mm512_castps128_ps512(factors);
+  const F d = _mm512_permutexvar_ps(of_block, all);
+  const F dmin = _mm512_permutexvar_ps(_mm512_add_epi32(of_block, _mm512_set1_epi32(1)), all);
+  store(scale, mul(to_float(_mm512_cvtepu8_epi32(s)), d));
+  store(min,
+        mul(to_float(_mm512_sub_epi32(_mm512_setzero_si512(), _mm512_cvtepu8_epi32(m))), dmin));
+#else
+  for (int h = 0; h < 2; ++h) {
+    const __m128 pair = h ? _mm_movehl_ps(factors, factors) : factors;
+    const F d = _mm256_broadcastss_ps(pair), dmin = _mm256_broadcastss_ps(_mm_movehdup_ps(pair));
+    const __m128i s8 = h ? _mm_srli_si128(s, 8) : s, m8 = h ? _mm_srli_si128(m, 8) : m;
+    store(scale + 8 * h, mul(to_float(_mm256_cvtepu8_epi32(s8)), d));
+    store(min + 8 * h,
+          mul(to_float(_mm256_sub_epi32(_mm256_setzero_si256(), _mm256_cvtepu8_epi32(m8))), dmin));
   }
+#endif
 #endif
 }
 
