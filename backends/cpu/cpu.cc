@@ -7,6 +7,7 @@
 #include "backends/cpu/executable.h"
 #include "backends/cpu/onednn.h"
 #include "runtime/backend/host_backend.h"
+#include "runtime/base/cores.h"
 #include "runtime/base/env.h"
 
 namespace runnel::cpu {
@@ -83,7 +84,7 @@ Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
                                               " is not 0 to " + std::to_string(kMaxThreads));
   RUNNEL_ASSIGN(const IsaLevel* level, choose_level());
   const int n_threads =
-      options.n_threads > 0 ? options.n_threads : std::min(physical_cores(), kMaxThreads);
+      options.n_threads > 0 ? options.n_threads : std::min(performance_cores(), kMaxThreads);
   return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(*level, n_threads));
 }
 

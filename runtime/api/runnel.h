@@ -73,7 +73,7 @@ typedef struct runnel_engine_options {
       synthetic_shape; /* or random weights: "lfm2-350m", "lfm2-700m", "lfm2-1.2b", "lfm2-2.6b" */
   const char* synthetic_type; /* with synthetic_shape: a recipe name such as "q4_0" */
   const char* backend;        /* NULL or "auto", else a name from runnel_devices_json */
-  int32_t n_threads;          /* 0 = physical cores */
+  int32_t n_threads;          /* 0 = physical performance cores */
   int32_t strict;             /* 1: an op that falls back to the reference backend is an error */
   runnel_progress_callback on_progress;
   void* progress_user;
