@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "backends/cpu/ceilings.h"
 #include "backends/cpu/executable.h"
 #include "backends/cpu/onednn.h"
 #include "runtime/backend/host_backend.h"
@@ -31,6 +32,8 @@ class CpuBackend final : public HostBackend {
            std::to_string(pool_.size()) + (pool_.size() == 1 ? " thread" : " threads");
   }
 
+  int n_threads() const override { return pool_.size(); }
+
   bool supports(const Graph& graph, const Node& node) const override {
     return find(graph, node) != nullptr;
   }
@@ -45,6 +48,10 @@ class CpuBackend final : public HostBackend {
 
   Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override {
     return cpu::compile(graph, segment, caps_, pool_);
+  }
+
+  Result<Ceilings> measure_ceilings() override {
+    return cpu::measure_ceilings(level_.kernels->ceilings, pool_);
   }
 
  private:

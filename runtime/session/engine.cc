@@ -91,7 +91,6 @@ Status Engine::load_text() {
 Status Engine::load() {
   RUNNEL_ASSIGN(backends_, create_backends(options_));
   for (const auto& backend : backends_) backend_list_.push_back(backend.get());
-  n_threads_ = options_.n_threads;
   RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, DType::f16));
   const auto total = static_cast<float>(std::max<std::size_t>(1, decode.graph.nodes().size()));
   for (std::size_t i = 0; i < decode.graph.nodes().size(); ++i) {
@@ -142,6 +141,17 @@ Result<MemoryPlan> Engine::plan_memory(GgufFile file,
       }
   }
   return plan;
+}
+
+Result<Ceilings> Engine::measure_ceilings() {
+  const std::lock_guard lock(mutex_);
+  return backends_.front()->measure_ceilings();
+}
+
+Result<StepCost> Engine::cost(DType kv_dtype, StepSize size) const {
+  RUNNEL_ASSIGN(const Graph graph,
+                build_graph(model_, build_options(ShapeClass::prefill, kv_dtype)));
+  return step_cost(graph, size);
 }
 
 std::int64_t Engine::default_context() const {

@@ -15,6 +15,7 @@
 #include "runtime/cache/cache.h"
 #include "runtime/compile/plan.h"
 #include "runtime/models/arch.h"
+#include "runtime/session/cost.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/sampler.h"
 #include "runtime/text/tokenizer.h"
@@ -69,7 +70,11 @@ class Engine {
   /// The model's suggested sampling, library defaults where it says nothing.
   const SamplingParams& suggested_sampling() const { return suggested_; }
   std::string backend_description() const { return backends_.front()->description(); }
-  int n_threads() const { return n_threads_; }
+  int n_threads() const { return backends_.front()->n_threads(); }
+  /// What the hardware behind the first backend does at best. ERRORS: as Backend.
+  Result<Ceilings> measure_ceilings();
+  /// The least work of a step.
+  Result<StepCost> cost(DType kv_dtype, StepSize size) const;
   /// Context a session gets that asks for none: min(the model's, 8192) tokens.
   std::int64_t default_context() const;
 
@@ -102,7 +107,6 @@ class Engine {
   std::optional<ChatTemplate> template_;
   Status template_status_;
   SamplingParams suggested_;
-  int n_threads_ = 0;
   std::vector<std::unique_ptr<Backend>> backends_;
   std::vector<Backend*> backend_list_;
   std::unique_ptr<WeightStore> weights_;
