@@ -1,4 +1,6 @@
 // C API: measuring the hardware, and the work of a step.
+#include <nlohmann/json.hpp>
+
 #include "runtime/api/error.h"
 #include "runtime/api/handles.h"
 
@@ -54,6 +56,35 @@ runnel_status runnel_engine_step_cost(const runnel_engine* engine,
     full.kv_bytes = found.kv_bytes;
     api::copy_out(full, cost);
     return {};
+  });
+}
+
+runnel_status runnel_engine_profile_start(runnel_engine* engine) {
+  return guarded([&]() -> Status {
+    if (engine == nullptr) return missing("engine");
+    engine->engine->start_profile();
+    return {};
+  });
+}
+
+runnel_status runnel_engine_profile_stop(runnel_engine* engine, char** json) {
+  return guarded([&]() -> Status {
+    if (engine == nullptr) return missing("engine");
+    if (json == nullptr) return missing("json");
+    const ProfileReport report = engine->engine->stop_profile();
+    nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+    for (const ProfileRow& row : report.rows)
+      rows.push_back({{"op", row.op},
+                      {"weights", row.weights},
+                      {"calls", row.calls},
+                      {"seconds", row.seconds},
+                      {"bytes", row.bytes},
+                      {"operations", row.operations}});
+    const nlohmann::ordered_json all{{"steps", report.steps},
+                                     {"tokens", report.tokens},
+                                     {"seconds", report.seconds},
+                                     {"ops", std::move(rows)}};
+    return api::copy_text(all.dump(2), json);
   });
 }
 

@@ -174,6 +174,14 @@ RUNNEL_API runnel_status runnel_engine_step_cost(const runnel_engine* engine,
                                                  int32_t n_tokens,
                                                  runnel_step_cost* cost);
 
+/* Takes the time of every op in all steps from now on, from zero. Steps fail with UNSUPPORTED when
+ * the backend cannot. */
+RUNNEL_API runnel_status runnel_engine_profile_start(runnel_engine* engine);
+/* Stops that. JSON object: steps, tokens, seconds, and "ops": per op and type of its weights calls,
+ * seconds, bytes (weights, keys and values) and operations (of weight products), sums over steps;
+ * longest first. free */
+RUNNEL_API runnel_status runnel_engine_profile_stop(runnel_engine* engine, char** json);
+
 /* ---- tokens of a session ---- */
 /* Tokens now in the session. */
 RUNNEL_API int32_t runnel_session_position(const runnel_session* session);

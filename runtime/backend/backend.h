@@ -33,6 +33,12 @@ class Executable {
   /// Enqueues the segment. The returned Event belongs to the Executable and stays valid until the
   /// next submit. `states` must outlive the wait. ERRORS: device_lost, internal.
   virtual Result<Event*> submit(const StepParams& params, const StateTable& states) = 0;
+  /// From now on every submit adds the time of the segment's i-th node to nanoseconds[i], which the
+  /// caller keeps alive; an empty span ends that. ERRORS: unsupported.
+  virtual Status time_nodes(std::span<std::int64_t> nanoseconds) {
+    return nanoseconds.empty() ? Status()
+                               : Status(Code::unsupported, "the backend cannot time its nodes");
+  }
 };
 
 /// Consecutive nodes that run on one backend, and where each of their values lives.

@@ -1,6 +1,7 @@
 #include "runtime/session/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -154,6 +155,20 @@ Result<StepCost> Engine::cost(DType kv_dtype, StepSize size) const {
   return step_cost(graph, size);
 }
 
+void Engine::start_profile() {
+  const std::lock_guard lock(mutex_);
+  profiler_.reset();  // before the new one: it stops the plans' clocks
+  profiler_ = std::make_unique<Profiler>();
+}
+
+ProfileReport Engine::stop_profile() {
+  const std::lock_guard lock(mutex_);
+  if (profiler_ == nullptr) return {};
+  ProfileReport report = profiler_->report();
+  profiler_.reset();
+  return report;
+}
+
 std::int64_t Engine::default_context() const {
   constexpr std::int64_t kDefaultContext = 8192;
   return std::min(model_.config.context_length, kDefaultContext);
@@ -184,7 +199,13 @@ Status Engine::run(ShapeClass shape,
                    std::span<float> logits) {
   const std::lock_guard lock(mutex_);
   RUNNEL_ASSIGN(Plan* const compiled, plan(shape, kv_dtype));
+  if (profiler_ != nullptr) RUNNEL_TRY(profiler_->watch(*compiled));
+  const auto start = std::chrono::steady_clock::now();
   RUNNEL_TRY(compiled->run(params, states, ids));
+  if (profiler_ != nullptr)
+    profiler_->count(
+        *compiled, params,
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
   return compiled->read_output("logits", all ? params.n_tokens : 1, logits);
 }

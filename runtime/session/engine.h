@@ -16,6 +16,7 @@
 #include "runtime/compile/plan.h"
 #include "runtime/models/arch.h"
 #include "runtime/session/cost.h"
+#include "runtime/session/profiler.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/sampler.h"
 #include "runtime/text/tokenizer.h"
@@ -75,6 +76,9 @@ class Engine {
   Result<Ceilings> measure_ceilings();
   /// The least work of a step.
   Result<StepCost> cost(DType kv_dtype, StepSize size) const;
+  /// Takes the time of every node from now on, from zero; then no longer, and says what there was.
+  void start_profile();
+  ProfileReport stop_profile();
   /// Context a session gets that asks for none: min(the model's, 8192) tokens.
   std::int64_t default_context() const;
 
@@ -112,6 +116,7 @@ class Engine {
   std::unique_ptr<WeightStore> weights_;
   std::mutex mutex_;  // guards weights_, plans_ and every step
   std::map<std::pair<ShapeClass, DType>, std::unique_ptr<Plan>> plans_;
+  std::unique_ptr<Profiler> profiler_;  // null: no profile is taken; goes before the plans
 };
 
 }  // namespace runnel

@@ -1,4 +1,6 @@
 // Ceilings of the hardware and the work of a step.
+#include <nlohmann/json.hpp>
+
 #include "tests/api/handles.h"
 
 namespace runnel::tests {
@@ -59,6 +61,53 @@ TEST_CASE("Api: the work of a step is counted") {
   CHECK(cost(0, 0, &one) == RUNNEL_ERROR_INVALID_ARGUMENT);
   CHECK(runnel_engine_step_cost(nullptr, RUNNEL_KV_F16, 0, 1, &one) ==
         RUNNEL_ERROR_INVALID_ARGUMENT);
+}
+
+TEST_CASE("Api: a profile counts the steps between start and stop") {
+  const EnginePtr engine = demo_engine();
+  const SessionPtr session = demo_session(engine.get());
+  const std::vector<int32_t> ids(20, 77);
+  const auto append = [&](size_t n) {
+    REQUIRE(runnel_session_append(session.get(), ids.data(), n) == RUNNEL_OK);
+  };
+  const auto stop = [&] {
+    char* text = nullptr;
+    REQUIRE(runnel_engine_profile_stop(engine.get(), &text) == RUNNEL_OK);
+    const nlohmann::json profile = nlohmann::json::parse(text);
+    runnel_free(text);
+    return profile;
+  };
+  append(1);
+  CHECK(stop()["steps"] == 0);  // never started
+  REQUIRE(runnel_engine_profile_start(engine.get()) == RUNNEL_OK);
+  append(20);
+  append(1);
+  append(1);
+  const nlohmann::json profile = stop();
+  CHECK(profile["steps"] == 3);
+  CHECK(profile["tokens"] == 22);
+  double seconds = 0, operations = 0, kv_bytes = 0;
+  for (const auto& op : profile["ops"]) {
+    CHECK(op["seconds"] >= 0);
+    seconds += op["seconds"].get<double>();
+    operations += op["operations"].get<double>();
+    if (op["op"] == "attention") kv_bytes += op["bytes"].get<double>();
+  }
+  CHECK(seconds > 0);
+  CHECK(seconds <= profile["seconds"].get<double>());
+  runnel_step_cost one, many;
+  runnel_step_cost_init(&one);
+  runnel_step_cost_init(&many);
+  REQUIRE(runnel_engine_step_cost(engine.get(), RUNNEL_KV_F16, 0, 1, &one) == RUNNEL_OK);
+  REQUIRE(runnel_engine_step_cost(engine.get(), RUNNEL_KV_F16, 0, 20, &many) == RUNNEL_OK);
+  const auto sum = [](const runnel_step_cost& cost) {
+    return cost.int8_ops + cost.bf16_ops + cost.f32_ops;
+  };
+  CHECK(operations == doctest::Approx(sum(many) + 2 * sum(one)));
+  // The first step sees 21 keys; the other two 22 and 23, of which the profile keeps the mean.
+  CHECK(kv_bytes == doctest::Approx((21 + 2 * 22) * one.kv_bytes));
+  append(1);
+  CHECK(stop()["steps"] == 0);  // stopped
 }
 
 }  // namespace runnel::tests
