@@ -15,7 +15,7 @@ void declare_convert(CLI::App& verb) {
   verb.add_option("-o,--output", options->out_path, "GGUF file to write")->required();
   verb.add_option("--type", options->recipe,
                   "weight type, e.g. bf16, q8_0, q4_k_m, q4_0; default: as the source");
-  verb.add_option("-t,--threads", options->n_threads, "threads (0 = physical cores)")
+  verb.add_option("-t,--threads", options->n_threads, "threads (0 = performance cores)")
       ->check(CLI::Range(0, 1024));
   verb.callback([options] {
     convert_with_progress("converting", *options, [&] { return converters::convert(*options); });

@@ -57,7 +57,7 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model) {
   CLI::Option* option = verb.add_option("-m,--model", flags.model, "model file (GGUF)");
   if (model == ModelFlag::required) option->required();
   verb.add_option("--backend", flags.backend, "auto, or a name listed by `runnel devices`");
-  verb.add_option("-t,--threads", flags.threads, "CPU threads (0 = physical cores)")
+  verb.add_option("-t,--threads", flags.threads, "CPU threads (0 = performance cores)")
       ->check(CLI::Range(0, 1024));
   verb.add_option("-c,--ctx-size", flags.context,
                   "context in tokens (0 = the model's, at most 8192)")

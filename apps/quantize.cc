@@ -12,7 +12,7 @@ void declare_quantize(CLI::App& verb) {
   verb.add_option("out", options->out_path, "GGUF file to write")->required();
   verb.add_option("type", options->recipe, "weight type, e.g. q8_0, q4_k_m, q4_0; f32 dequantises")
       ->required();
-  verb.add_option("-t,--threads", options->n_threads, "threads (0 = physical cores)")
+  verb.add_option("-t,--threads", options->n_threads, "threads (0 = performance cores)")
       ->check(CLI::Range(0, 1024));
   verb.callback([options] {
     convert_with_progress("quantizing", *options, [&] { return converters::quantize(*options); });

@@ -19,7 +19,7 @@ struct ConvertOptions {
   std::string hf_dir;    // holds config.json and the weights
   std::string out_path;  // appears only when complete
   std::string recipe;    // a name of quant/mix.h; empty: the number format of the source
-  int n_threads = 0;     // 0: all physical cores
+  int n_threads = 0;     // 0: all performance cores
   /// Told after each slab of rows; false stops with Code::cancelled. May be empty.
   std::function<bool(double fraction, std::string_view tensor)> progress;
   Log log;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "runtime/base/cores.h"
 #include "runtime/base/quote.h"
-#include "runtime/base/thread_pool.h"
 
 namespace runnel::converters {
 
@@ -29,7 +29,7 @@ Status write_output(GgufWriter& writer,
                    quant::row_bytes(rows.from, static_cast<std::size_t>(rows.row_elems));
   }
   RUNNEL_TRY(writer.begin_file(job.path));
-  const int n_threads = job.n_threads > 0 ? std::min(job.n_threads, 64) : physical_cores();
+  const int n_threads = job.n_threads > 0 ? std::min(job.n_threads, 64) : performance_cores();
   RowWriter row_writer(writer, n_threads, total_bytes, job.progress, job.release);
   for (const OutputTensor& tensor : tensors) RUNNEL_TRY(row_writer.write(tensor.rows));
   return writer.finish();

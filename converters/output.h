@@ -23,7 +23,7 @@ struct OutputTensor {
 /// How to run.
 struct OutputJob {
   std::string path;
-  int n_threads = 0;                // 0: all physical cores
+  int n_threads = 0;                // 0: all performance cores
   Progress progress;                // may be empty
   std::function<Status()> release;  // may be empty
 };

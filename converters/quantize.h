@@ -13,7 +13,7 @@ struct QuantizeOptions {
   std::string in_path;   // for a split model: any of its files
   std::string out_path;  // one file; appears only when complete
   std::string recipe;    // a name of quant/mix.h; "f32" dequantises everything
-  int n_threads = 0;     // 0: all physical cores
+  int n_threads = 0;     // 0: all performance cores
   /// As in ConvertOptions.
   std::function<bool(double fraction, std::string_view tensor)> progress;
 };

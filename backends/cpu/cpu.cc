@@ -4,9 +4,11 @@
 #include <string>
 #include <utility>
 
+#include "backends/cpu/ceilings.h"
 #include "backends/cpu/executable.h"
 #include "backends/cpu/onednn.h"
 #include "runtime/backend/host_backend.h"
+#include "runtime/base/cores.h"
 #include "runtime/base/env.h"
 
 namespace runnel::cpu {
@@ -30,6 +32,8 @@ class CpuBackend final : public HostBackend {
            std::to_string(pool_.size()) + (pool_.size() == 1 ? " thread" : " threads");
   }
 
+  int n_threads() const override { return pool_.size(); }
+
   bool supports(const Graph& graph, const Node& node) const override {
     return find(graph, node) != nullptr;
   }
@@ -44,6 +48,10 @@ class CpuBackend final : public HostBackend {
 
   Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override {
     return cpu::compile(graph, segment, caps_, pool_);
+  }
+
+  Result<Ceilings> measure_ceilings() override {
+    return cpu::measure_ceilings(level_.kernels->ceilings, pool_);
   }
 
  private:
@@ -83,7 +91,7 @@ Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
                                               " is not 0 to " + std::to_string(kMaxThreads));
   RUNNEL_ASSIGN(const IsaLevel* level, choose_level());
   const int n_threads =
-      options.n_threads > 0 ? options.n_threads : std::min(physical_cores(), kMaxThreads);
+      options.n_threads > 0 ? options.n_threads : std::min(performance_cores(), kMaxThreads);
   return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(*level, n_threads));
 }
 

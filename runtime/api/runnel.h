@@ -73,7 +73,7 @@ typedef struct runnel_engine_options {
       synthetic_shape; /* or random weights: "lfm2-350m", "lfm2-700m", "lfm2-1.2b", "lfm2-2.6b" */
   const char* synthetic_type; /* with synthetic_shape: a recipe name such as "q4_0" */
   const char* backend;        /* NULL or "auto", else a name from runnel_devices_json */
-  int32_t n_threads;          /* 0 = physical cores */
+  int32_t n_threads;          /* 0 = physical performance cores */
   int32_t strict;             /* 1: an op that falls back to the reference backend is an error */
   runnel_progress_callback on_progress;
   void* progress_user;
@@ -146,6 +146,43 @@ RUNNEL_API runnel_status runnel_plan_memory(const runnel_engine_options* engine_
                                             const runnel_session_options* session_options,
                                             runnel_memory_plan* plan);
 
+/* ---- measuring ---- */
+/* What the hardware does at best, per second. One multiply-add is two operations; 0 = it has no
+ * such instructions. */
+typedef struct runnel_ceilings {
+  size_t size;
+  double read_bytes; /* memory, read by all threads with caches cold */
+  double int8_ops, bf16_ops, f32_ops;
+} runnel_ceilings;
+RUNNEL_API void runnel_ceilings_init(runnel_ceilings* ceilings);
+/* Measures them with the engine's threads; takes about a second, and 512 MiB meanwhile. Steps of
+ * sessions wait. UNSUPPORTED when the backend cannot. */
+RUNNEL_API runnel_status runnel_engine_ceilings(runnel_engine* engine, runnel_ceilings* ceilings);
+
+/* The least work of a step, to compare its time with the ceilings. */
+typedef struct runnel_step_cost {
+  size_t size;
+  double int8_ops, bf16_ops, f32_ops; /* of the weight products, by type of the weights (f16 counts
+                                         as f32); the output head counts for one token */
+  double kv_bytes;                    /* keys and values that the last token sees */
+} runnel_step_cost;
+RUNNEL_API void runnel_step_cost_init(runnel_step_cost* cost);
+/* n_tokens tokens after `position` tokens. */
+RUNNEL_API runnel_status runnel_engine_step_cost(const runnel_engine* engine,
+                                                 runnel_kv_type kv_type,
+                                                 int32_t position,
+                                                 int32_t n_tokens,
+                                                 runnel_step_cost* cost);
+
+/* Takes the time of every op in all steps from now on, from zero. Steps fail with UNSUPPORTED when
+ * the backend cannot. */
+RUNNEL_API runnel_status runnel_engine_profile_start(runnel_engine* engine);
+/* Stops that. JSON object: steps, tokens, seconds, and "ops": per op and type of its weights calls,
+ * seconds, bytes (weights, keys and values) and operations (of weight products), sums over steps;
+ * longest first. free */
+RUNNEL_API runnel_status runnel_engine_profile_stop(runnel_engine* engine, char** json);
+
+/* ---- tokens of a session ---- */
 /* Tokens now in the session. */
 RUNNEL_API int32_t runnel_session_position(const runnel_session* session);
 RUNNEL_API int32_t runnel_session_context_size(const runnel_session* session);

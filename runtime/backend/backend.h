@@ -3,6 +3,7 @@
 // any.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +33,12 @@ class Executable {
   /// Enqueues the segment. The returned Event belongs to the Executable and stays valid until the
   /// next submit. `states` must outlive the wait. ERRORS: device_lost, internal.
   virtual Result<Event*> submit(const StepParams& params, const StateTable& states) = 0;
+  /// From now on every submit adds the time of the segment's i-th node to nanoseconds[i], which the
+  /// caller keeps alive; an empty span ends that. ERRORS: unsupported.
+  virtual Status time_nodes(std::span<std::int64_t> nanoseconds) {
+    return nanoseconds.empty() ? Status()
+                               : Status(Code::unsupported, "the backend cannot time its nodes");
+  }
 };
 
 /// Consecutive nodes that run on one backend, and where each of their values lives.
@@ -41,12 +48,21 @@ struct Segment {
   std::span<const BufferView> bindings;
 };
 
+/// What hardware does at best. One multiply-add counts as two operations; 0 = it has no such
+/// instructions.
+struct Ceilings {
+  double read_bytes = 0;  // per second, as all of them; from memory, caches cold
+  double int8_ops = 0, bf16_ops = 0, f32_ops = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
   /// One line for people: "cpu: AVX-512 VNNI, 2 threads".
   virtual std::string description() const = 0;
+  /// CPU threads that its kernels use.
+  virtual int n_threads() const { return 1; }
   /// True when Buffers are plain host memory, so that backends can share them without copies.
   virtual bool uses_host_memory() const = 0;
   /// True exactly when a kernel row matches.
@@ -68,6 +84,11 @@ class Backend {
   /// ERRORS: unsupported (a node without kernel), out_of_memory.
   virtual Result<std::unique_ptr<Executable>> compile(const Graph& graph,
                                                       const Segment& segment) = 0;
+  /// Measures what the hardware does at best, with as many threads as the kernels use. Takes about
+  /// a second. ERRORS: unsupported (nobody has written it for this backend), out_of_memory.
+  virtual Result<Ceilings> measure_ceilings() {
+    return Status(Code::unsupported, std::string(name()) + ": ceilings are not measured");
+  }
 };
 
 }  // namespace runnel

@@ -7,13 +7,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <fstream>
-#include <set>
-#include <string>
-#include <utility>
 #include <vector>
 
+#include "runtime/base/cores.h"
 #include "runtime/base/status.h"
 
 namespace runnel {
@@ -34,77 +30,7 @@ void pause_core() {
 #endif
 }
 
-std::vector<int> allowed_cpus() {
-  std::vector<int> cpus;
-#if defined(__linux__)
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-#endif
-  return cpus;
-}
-
-int read_int(const std::string& path, int fallback) {
-  std::ifstream file(path);
-  int value = fallback;
-  if (!(file >> value)) return fallback;
-  return value;
-}
-
-// CPUs' worth of time per period, or 0 without a limit. SOURCE: Linux cgroup-v2.rst, "cpu.max".
-int quota_of(const std::string& folder) {
-  std::ifstream file(folder + "/cpu.max");
-  std::string quota;
-  long long period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-  const long long microseconds = std::strtoll(quota.c_str(), nullptr, 10);
-  if (microseconds <= 0) return 0;
-  return static_cast<int>(std::clamp<long long>(microseconds / period, 1, kMaxThreads));
-}
-
-// The smallest limit of this process's cgroup and its parents, or 0 without a limit.
-int cgroup_cpus() {
-  int limit = 0;
-  const auto tighten = [&limit](int cpus) {
-    if (cpus > 0 && (limit == 0 || cpus < limit)) limit = cpus;
-  };
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind("0::", 0) != 0) continue;
-    for (std::string path = line.substr(3); !path.empty();) {
-      tighten(quota_of("/sys/fs/cgroup" + (path == "/" ? "" : path)));
-      const std::size_t slash = path.rfind('/');
-      path = slash == std::string::npos ? "" : path.substr(0, slash);
-    }
-  }
-  tighten(quota_of("/sys/fs/cgroup"));
-  const int quota = read_int("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", -1);  // cgroup v1
-  const int period = read_int("/sys/fs/cgroup/cpu/cpu.cfs_period_us", 0);
-  if (quota > 0 && period > 0) tighten(std::max(1, quota / period));
-  return limit;
-}
-
-// Hardware threads that may run at the same time, at least 1.
-int logical_cpus() {
-  int n = static_cast<int>(allowed_cpus().size());
-  if (const int limit = cgroup_cpus(); limit > 0) n = std::min(n, limit);
-  return std::max(1, n);
-}
-
 }  // namespace
-
-int physical_cores() {
-  std::set<std::pair<int, int>> cores;  // (package, core)
-  for (int cpu : allowed_cpus()) {
-    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    cores.insert({read_int(folder + "physical_package_id", 0), read_int(folder + "core_id", cpu)});
-  }
-  int n = static_cast<int>(cores.size());
-  if (const int limit = cgroup_cpus(); limit > 0) n = std::min(n, limit);
-  return std::clamp(n, 1, kMaxThreads);
-}
 
 struct ThreadPool::Impl {
   // Each word that threads spin on has its own cache line.

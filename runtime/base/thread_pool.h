@@ -5,9 +5,6 @@
 
 namespace runnel {
 
-/// Physical cores this process may use, at least 1.
-int physical_cores();
-
 /// The calling thread works as thread 0. run() is not reentrant and is called by one thread at a
 /// time. Idle workers spin for at most 2 ms, then sleep.
 class ThreadPool {

@@ -96,6 +96,18 @@ Status Plan::run(const StepParams& params,
   return {};
 }
 
+Status Plan::time_nodes(std::span<std::int64_t> nanoseconds) {
+  check(nanoseconds.empty() || nanoseconds.size() == layout_.graph.nodes().size(),
+        "time_nodes: one element per node");
+  for (const CompiledSegment& segment : segments_) {
+    const LayoutSegment& nodes = *segment.layout;
+    RUNNEL_TRY(segment.executable->time_nodes(
+        nanoseconds.empty() ? nanoseconds
+                            : nanoseconds.subspan(nodes.first, nodes.last - nodes.first)));
+  }
+  return {};
+}
+
 Status Plan::read_output(std::string_view name, std::int64_t n_rows, std::span<float> dst) const {
   const ValueId id = layout_.graph.find_value(name);
   check(id != kNoValue && layout_.graph.value(id).role == Role::output,

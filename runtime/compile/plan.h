@@ -28,6 +28,10 @@ class Plan {
   /// Copies rows [0, n_rows) of an output, [n_rows, cols] f32, after run().
   Status read_output(std::string_view name, std::int64_t n_rows, std::span<float> dst) const;
 
+  /// Adds up the time of each node of layout().graph in every run, until it is given an empty span.
+  /// REQUIRES: nanoseconds has one element per node, and outlives that. ERRORS: unsupported.
+  Status time_nodes(std::span<std::int64_t> nanoseconds);
+
   const PlanLayout& layout() const { return layout_; }
   std::int64_t max_tokens() const { return layout_.graph.max_tokens(); }
 

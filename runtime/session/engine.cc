@@ -1,6 +1,7 @@
 #include "runtime/session/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -91,7 +92,6 @@ Status Engine::load_text() {
 Status Engine::load() {
   RUNNEL_ASSIGN(backends_, create_backends(options_));
   for (const auto& backend : backends_) backend_list_.push_back(backend.get());
-  n_threads_ = options_.n_threads;
   RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, DType::f16));
   const auto total = static_cast<float>(std::max<std::size_t>(1, decode.graph.nodes().size()));
   for (std::size_t i = 0; i < decode.graph.nodes().size(); ++i) {
@@ -144,6 +144,31 @@ Result<MemoryPlan> Engine::plan_memory(GgufFile file,
   return plan;
 }
 
+Result<Ceilings> Engine::measure_ceilings() {
+  const std::lock_guard lock(mutex_);
+  return backends_.front()->measure_ceilings();
+}
+
+Result<StepCost> Engine::cost(DType kv_dtype, StepSize size) const {
+  RUNNEL_ASSIGN(const Graph graph,
+                build_graph(model_, build_options(ShapeClass::prefill, kv_dtype)));
+  return step_cost(graph, size);
+}
+
+void Engine::start_profile() {
+  const std::lock_guard lock(mutex_);
+  profiler_.reset();  // before the new one: it stops the plans' clocks
+  profiler_ = std::make_unique<Profiler>();
+}
+
+ProfileReport Engine::stop_profile() {
+  const std::lock_guard lock(mutex_);
+  if (profiler_ == nullptr) return {};
+  ProfileReport report = profiler_->report();
+  profiler_.reset();
+  return report;
+}
+
 std::int64_t Engine::default_context() const {
   constexpr std::int64_t kDefaultContext = 8192;
   return std::min(model_.config.context_length, kDefaultContext);
@@ -174,7 +199,13 @@ Status Engine::run(ShapeClass shape,
                    std::span<float> logits) {
   const std::lock_guard lock(mutex_);
   RUNNEL_ASSIGN(Plan* const compiled, plan(shape, kv_dtype));
+  if (profiler_ != nullptr) RUNNEL_TRY(profiler_->watch(*compiled));
+  const auto start = std::chrono::steady_clock::now();
   RUNNEL_TRY(compiled->run(params, states, ids));
+  if (profiler_ != nullptr)
+    profiler_->count(
+        *compiled, params,
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
   return compiled->read_output("logits", all ? params.n_tokens : 1, logits);
 }

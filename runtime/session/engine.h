@@ -15,6 +15,8 @@
 #include "runtime/cache/cache.h"
 #include "runtime/compile/plan.h"
 #include "runtime/models/arch.h"
+#include "runtime/session/cost.h"
+#include "runtime/session/profiler.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/sampler.h"
 #include "runtime/text/tokenizer.h"
@@ -69,7 +71,14 @@ class Engine {
   /// The model's suggested sampling, library defaults where it says nothing.
   const SamplingParams& suggested_sampling() const { return suggested_; }
   std::string backend_description() const { return backends_.front()->description(); }
-  int n_threads() const { return n_threads_; }
+  int n_threads() const { return backends_.front()->n_threads(); }
+  /// What the hardware behind the first backend does at best. ERRORS: as Backend.
+  Result<Ceilings> measure_ceilings();
+  /// The least work of a step.
+  Result<StepCost> cost(DType kv_dtype, StepSize size) const;
+  /// Takes the time of every node from now on, from zero; then no longer, and says what there was.
+  void start_profile();
+  ProfileReport stop_profile();
   /// Context a session gets that asks for none: min(the model's, 8192) tokens.
   std::int64_t default_context() const;
 
@@ -102,12 +111,12 @@ class Engine {
   std::optional<ChatTemplate> template_;
   Status template_status_;
   SamplingParams suggested_;
-  int n_threads_ = 0;
   std::vector<std::unique_ptr<Backend>> backends_;
   std::vector<Backend*> backend_list_;
   std::unique_ptr<WeightStore> weights_;
   std::mutex mutex_;  // guards weights_, plans_ and every step
   std::map<std::pair<ShapeClass, DType>, std::unique_ptr<Plan>> plans_;
+  std::unique_ptr<Profiler> profiler_;  // null: no profile is taken; goes before the plans
 };
 
 }  // namespace runnel

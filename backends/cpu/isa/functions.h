@@ -22,6 +22,10 @@ void multiply_add(float* out, const float* x, float factor, int64_t n);
 int64_t argmax(const float* x, int64_t n);
 void short_conv(const ConvTask& task);
 void attention(const AttentionTask& task);
+float read_floats(const float* p, int64_t n);
+int64_t int8_chains(int64_t rounds);
+int64_t bf16_chains_if_any(int64_t rounds);
+int64_t f32_chains(int64_t rounds);
 
 /// Products with weights of one quantised format.
 template <class Format>

@@ -3,6 +3,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "backends/cpu/isa/ceilings.h"
+
 namespace runnel::cpu {
 
 /// Weight formats with their own dot kernels, in the order of Kernels::matmul.
@@ -165,6 +167,7 @@ struct Kernels {
   int64_t (*argmax)(const float* x, int64_t n);
   void (*short_conv)(const ConvTask& task);
   void (*attention)(const AttentionTask& task);
+  CeilingLoops ceilings;
 };
 
 }  // namespace runnel::cpu

@@ -44,6 +44,7 @@ const Kernels kKernels = {
     argmax,
     short_conv,
     attention,
+    {read_floats, int8_chains, bf16_chains_if_any, f32_chains},
 };
 
 }  // namespace runnel::cpu::RUNNEL_ISA
