@@ -19,6 +19,11 @@ struct IQ4_NL {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(stored_levels()),
                                nibble_pair(p + 2, p + kBlockBytes + 2));
   }
+  static inline I split(const uint8_t* chunk, int i) {
+    return _mm512_shuffle_epi8(
+        _mm512_broadcast_i32x4(stored_levels()),
+        half_nibbles(four_blocks<kBlockBytes>(chunk + i / 2 * 4 * kBlockBytes + 2), i % 2));
+  }
 #elif RUNNEL_SIMD_BITS == 256
   static inline I values(const uint8_t* chunk, int i) {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(stored_levels()),

@@ -43,6 +43,12 @@ struct IQ4_XS {
     const uint8_t* p = chunk + i / 4 * kBlockBytes + kNibbles + 32 * (i % 4);
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(stored_levels()), nibble_pair(p, p + 16));
   }
+  static inline I split(const uint8_t* chunk, int i) {
+    return _mm512_shuffle_epi8(
+        _mm512_broadcast_i32x4(stored_levels()),
+        half_nibbles(_mm512_loadu_si512(chunk + i / 4 * kBlockBytes + kNibbles + i / 2 % 2 * 64),
+                     i % 2));
+  }
 #elif RUNNEL_SIMD_BITS == 256
   static inline I values(const uint8_t* chunk, int i) {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(stored_levels()),

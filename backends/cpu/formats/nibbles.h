@@ -23,6 +23,18 @@ static inline void block_factors(const uint8_t* first, float* factor) {
 #if RUNNEL_SIMD_BITS == 0
   for (int j = 0; j < 16; ++j) factor[j] = f16_value(first + j * kStride);
 #else
+#if RUNNEL_SIMD_BITS == 512
+  if constexpr (kStride == 18) {  // 8 factors are within 64 words
+    const I each = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 36, 45, 54, 63));
+    const auto eight = [each](const uint8_t* p) {
+      return _mm512_castsi512_si128(
+          _mm512_permutex2var_epi16(_mm512_loadu_si512(p), each, _mm512_loadu_si512(p + 64)));
+    };
+    const __m128i low = eight(first), high = eight(first + 8 * kStride);
+    store(factor, _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1)));
+    return;
+  }
+#endif
   for (int j = 0; j < 16; j += 8, first += 8 * kStride)
     _mm256_storeu_ps(factor + j, _mm256_cvtph_ps(_mm_setr_epi16(
                                      load_16(first), load_16(first + kStride),
@@ -33,6 +45,20 @@ static inline void block_factors(const uint8_t* first, float* factor) {
 }
 
 #if RUNNEL_SIMD_BITS == 512
+/// 16 bytes of each of four blocks, kStride bytes apart.
+template <int64_t kStride>
+static inline I four_blocks(const uint8_t* p) {
+  const auto part = [p](int64_t i) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * kStride));
+  };
+  const __m256i first = _mm256_inserti128_si256(_mm256_castsi128_si256(part(0)), part(1), 1);
+  return _mm512_inserti32x4(_mm512_inserti32x4(_mm512_castsi256_si512(first), part(2), 2), part(3),
+                            3);
+}
+/// Low (half 0) or high nibbles.
+static inline I half_nibbles(I bytes, int half) {
+  return _mm512_and_si512(half ? _mm512_srli_epi16(bytes, 4) : bytes, _mm512_set1_epi8(15));
+}
 /// The nibbles of two blocks; a, b: their 16 bytes.
 static inline I nibble_pair(const uint8_t* a, const uint8_t* b) {
   const I bytes = _mm512_mask_broadcast_i32x4(

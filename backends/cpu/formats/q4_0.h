@@ -17,6 +17,9 @@ struct Q4_0 {
     const uint8_t* p = chunk + 2 * i * kBlockBytes;
     return nibble_pair(p + 2, p + kBlockBytes + 2);
   }
+  static inline I split(const uint8_t* chunk, int i) {
+    return half_nibbles(four_blocks<kBlockBytes>(chunk + i / 2 * 4 * kBlockBytes + 2), i % 2);
+  }
 #elif RUNNEL_SIMD_BITS == 256
   static inline I values(const uint8_t* chunk, int i) {
     return nibbles(chunk + i * kBlockBytes + 2);

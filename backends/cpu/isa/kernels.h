@@ -67,9 +67,10 @@ using MatmulFunction = void (*)(const MatmulTask& task);
 inline constexpr int64_t kChunkValues = 512;
 struct alignas(64) Chunk {
   int8_t q[kChunkValues];
-  float scale[16];       // of 32 values each
-  int32_t sum[16];       // of the q of 32 values each
-  int32_t half_sum[32];  // of 16 values each
+  int8_t split[kChunkValues];  // of 4 x 32 values each the first halves, then the second halves
+  float scale[16];             // of 32 values each
+  int32_t sum[16];             // of the q of 32 values each
+  int32_t half_sum[32];        // of 16 values each
 };
 
 /// A tile: up to kPanelTokens tokens for products with packed weights, in groups of `group` values,

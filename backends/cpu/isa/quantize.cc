@@ -58,6 +58,8 @@ void quantize(const float* x, int64_t k, Chunk* out) {
     for (int64_t g = 0; g < groups; ++g) {
       int8_t* q = out->q + 32 * g;
       out->scale[g] = quantize_32(x + first + 32 * g, q);
+      memcpy(out->split + 128 * (g / 4) + 16 * (g % 4), q, 16);
+      memcpy(out->split + 128 * (g / 4) + 16 * (g % 4) + 64, q + 16, 16);
       out->half_sum[2 * g] = sum_16(q);
       out->half_sum[2 * g + 1] = sum_16(q + 16);
       out->sum[g] = out->half_sum[2 * g] + out->half_sum[2 * g + 1];

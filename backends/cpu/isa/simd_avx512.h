@@ -127,6 +127,10 @@ template <bool wide>
 static inline I dot_bytes(I w, I x) {
   return _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
 }
+/// The same, added to sum.
+static inline I add_bytes(I sum, I w, I x) {
+  return _mm512_dpbusd_epi32(sum, w, x);
+}
 /// dot, with what the offset of the stored weights added taken off.
 template <int offset>
 static inline I take_offset(I dot, I sum) {
