@@ -44,15 +44,22 @@ inline void pack(const float* const* x, int64_t begin, int64_t end, float* packe
 }
 
 // acc[r][t] += products of k in [begin, end).
+// ahead: bytes from each row to the one to ask memory for (one token: nothing else hides its time).
 template <class W, int R, int T>
-inline void accumulate(
-    const uint8_t* const* w, const float* packed, int64_t begin, int64_t end, F (*acc)[T]) {
+inline void accumulate(const uint8_t* const* w,
+                       const float* packed,
+                       int64_t begin,
+                       int64_t end,
+                       int64_t ahead,
+                       F (*acc)[T]) {
   F sums[R][T];
   for (int r = 0; r < R; ++r)
     for (int t = 0; t < T; ++t) sums[r][t] = acc[r][t];
   for (int64_t k = begin; k < end; k += kLanes, packed += T * kLanes) {
     F wk[R];
     for (int r = 0; r < R; ++r) wk[r] = W::load(w[r] + k * W::kBytes);
+    if constexpr (T == 1)
+      for (int r = 0; r < R; ++r) prefetch(w[r] + k * W::kBytes + ahead);
     for (int t = 0; t < T; ++t) {
       const F xk = load(packed + t * kLanes);
       for (int r = 0; r < R; ++r) sums[r][t] = fma(wk[r], xk, sums[r][t]);
@@ -80,7 +87,7 @@ void block(const MatmulTask& task, int64_t n, int64_t groups, int64_t t0) {
     for (int64_t g = 0; g < groups; ++g) {
       const uint8_t* w[R];
       for (int r = 0; r < R; ++r) w[r] = task.w + (n + g * R + r) * task.w_stride;
-      accumulate<W, R, T>(w, T == 1 ? x[0] : packed, begin, end, acc[g]);
+      accumulate<W, R, T>(w, T == 1 ? x[0] : packed, begin, end, R * task.w_stride, acc[g]);
     }
   }
   for (int t = 0; t < T; ++t) {
