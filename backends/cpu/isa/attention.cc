@@ -11,7 +11,9 @@
 namespace runnel::cpu::RUNNEL_ISA {
 namespace {
 
-constexpr int kColumns = kLanes == 16 ? 4 : 2;  // registers of head_dim per value tile
+constexpr int kColumns = RUNNEL_SIMD_BITS == 512 || RUNNEL_SIMD_BITS == 128
+                             ? 4
+                             : 2;  // registers of head_dim per value tile
 
 inline int64_t padded(int64_t head_dim) {
   return (head_dim + kLanes - 1) / kLanes * kLanes;

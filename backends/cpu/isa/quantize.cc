@@ -40,8 +40,8 @@ void pack_groups(
     for (int64_t t = 0; t < n_tokens; ++t) {
       const Chunk& x = rows[t * row_chunks + g / per_chunk];
       const int32_t sum = group == 32 ? x.sum[at] : x.half_sum[at];
-      for (int word = 0; word < group / 4; ++word)
-        memcpy(to.q[word][t], x.q + group * at + 4 * word, 4);
+      for (int64_t i = 0; i < group; i += kTileWord)
+        memcpy(to.q + kPanelTokens * i + kTileWord * t, x.q + group * at + i, kTileWord);
       to.scale[t] = x.scale[group * at / 32];
       to.start[t] = -128 * sum;
       to.scaled_sum[t] = to.scale[t] * static_cast<float>(sum);
