@@ -15,6 +15,7 @@
 #include "runtime/cache/cache.h"
 #include "runtime/compile/plan.h"
 #include "runtime/models/arch.h"
+#include "runtime/session/observe.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/sampler.h"
 #include "runtime/text/tokenizer.h"
@@ -44,6 +45,8 @@ struct EngineOptions {
   Fallback fallback = Fallback::warn;
   /// Called with 0..1 while weights are placed; false stops loading.
   std::function<bool(float)> on_progress;
+  /// Told what every product of every step was multiplied with. Empty: nothing is kept.
+  ActivationObserver on_activations;
   Log log;
 };
 
