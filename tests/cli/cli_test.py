@@ -206,6 +206,29 @@ class Files(Case):
         self.assertIn("q8_0", self.good("inspect", q8)[0])
         self.assertLess(q8.stat().st_size, bf16.stat().st_size)
 
+    def test_importance_matrix(self):
+        bf16, matrix = self.folder / "a.gguf", self.folder / "im.gguf"
+        plain, weighted = self.folder / "p.gguf", self.folder / "w.gguf"
+        text = self.folder / "text.txt"
+        text.write_text((ROOT / "README.md").read_text()[:4000])
+        self.good("convert", TINY, "-o", bf16)
+        err = self.good("imatrix", "-m", bf16, "-f", text, "-o", matrix, "-c", 64, "--chunks", 3)[1]
+        self.assertIn("3 chunks of 64 tokens", err)
+        report = json.loads(self.good("inspect", matrix, "--json", "--tensors")[0])
+        self.assertEqual(report["metadata"]["general.type"], "imatrix")
+        self.assertEqual(report["metadata"]["imatrix.datasets"], ["text.txt"])
+        names = {tensor["name"] for tensor in report["tensors"]}
+        for weight in ("token_embd", "blk.0.shortconv.in_proj", "blk.0.ffn_down", "blk.0.ffn_up"):
+            self.assertLessEqual({f"{weight}.weight.in_sum2", f"{weight}.weight.counts"}, names)
+        self.good("quantize", bf16, plain, "q4_0")
+        err = self.good("quantize", bf16, weighted, "q4_0", "--imatrix", matrix)[1]
+        self.assertNotIn("does not know", err)
+        self.assertNotEqual(plain.read_bytes()[-4096:], weighted.read_bytes()[-4096:])
+        self.bad(3, "no importance matrix", "quantize", bf16, weighted, "q4_0", "--imatrix", bf16)
+        self.bad(3, "less than one chunk", "imatrix", "-m", bf16, "-f", text, "-o", matrix, "-c", 8192)
+        self.bad(2, "did you mean imatrix?", "imatix")
+        self.bad(2, "did you mean --imatrix?", "quantize", bf16, weighted, "q4_0", "--imatrx", matrix)
+
     def test_failures_leave_nothing_behind(self):
         out = self.folder / "out.gguf"
         self.bad(3, "", "convert", self.folder, "-o", out)
