@@ -14,7 +14,7 @@ namespace {
 class Model {
  public:
   explicit Model(std::string_view recipe, std::int64_t d = 512) : recipe_(*find_recipe(recipe)) {
-    add("token_embd.weight", -1, 8192, d);
+    add("token_embd.weight", -1, 2048, d);
     for (int layer = 0; layer < 4; ++layer) {
       const std::string block = "blk." + std::to_string(layer) + ".";
       if (layer % 2 == 1) {
