@@ -60,6 +60,8 @@ enum class ModelFlag : std::uint8_t { required, bundled };
 void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model);
 /// Opens the model with a progress bar on a terminal.
 EnginePtr open_engine(const ModelFlags& flags);
+/// The same with options of the caller's (made by engine_options).
+EnginePtr open_engine(const ModelFlags& flags, runnel_engine_options options);
 SessionPtr open_session(runnel_engine* engine, const ModelFlags& flags);
 runnel_engine_options engine_options(const ModelFlags& flags);
 runnel_session_options session_options(const ModelFlags& flags);
@@ -103,6 +105,7 @@ void declare_perplexity(CLI::App& verb);
 void declare_bench(CLI::App& verb);
 void declare_convert(CLI::App& verb);
 void declare_quantize(CLI::App& verb);
+void declare_imatrix(CLI::App& verb);
 void declare_inspect(CLI::App& verb);
 void declare_devices(CLI::App& verb);
 

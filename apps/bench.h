@@ -37,6 +37,6 @@ void print_profile(const Json& row);
 
 /// Middle value, and (third - first quartile) / median. REQUIRES: values is not empty.
 double median(std::vector<double> values);
-double spread(std::vector<double> values);
+double spread(const std::vector<double>& values);
 
 }  // namespace runnel::app

@@ -108,6 +108,7 @@ class Chat {
                                                      messages.size(), nullptr, &options, &result_);
     replying_ = false;
     if (!output.text.empty()) std::puts("");
+    std::fflush(stdout);  // the footer on stderr comes after it
     if (status != RUNNEL_OK) {
       const std::string advice =
           status == RUNNEL_ERROR_CONTEXT_FULL ? "; /clear starts anew, -c N gives more room" : "";

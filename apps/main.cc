@@ -17,6 +17,7 @@ constexpr std::array kVerbs{
     Verb{"run", "answer one prompt", declare_run},
     Verb{"convert", "Hugging Face folder to GGUF", declare_convert},
     Verb{"quantize", "GGUF to GGUF with another weight type", declare_quantize},
+    Verb{"imatrix", "measure which weights matter, for quantize", declare_imatrix},
     Verb{"inspect", "what a model file holds", declare_inspect},
     Verb{"tokenize", "token ids of a text", declare_tokenize},
     Verb{"logits", "logits of token ids, as a .npy file", declare_logits},

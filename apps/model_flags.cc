@@ -94,8 +94,11 @@ runnel_session_options session_options(const ModelFlags& flags) {
 }
 
 EnginePtr open_engine(const ModelFlags& flags) {
+  return open_engine(flags, engine_options(flags));
+}
+
+EnginePtr open_engine(const ModelFlags& flags, runnel_engine_options options) {
   ProgressBar bar("loading");
-  runnel_engine_options options = engine_options(flags);
   options.progress_user = &bar;
   options.on_progress = [](void* user, float fraction) {
     static_cast<ProgressBar*>(user)->update(static_cast<double>(fraction));

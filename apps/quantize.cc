@@ -1,4 +1,4 @@
-// runnel quantize IN.gguf OUT.gguf TYPE
+// runnel quantize IN.gguf OUT.gguf TYPE [--imatrix FILE]
 #include "converters/quantize.h"
 
 #include "apps/app.h"
@@ -14,6 +14,8 @@ void declare_quantize(CLI::App& verb) {
       ->required();
   verb.add_option("-t,--threads", options->n_threads, "threads (0 = performance cores)")
       ->check(CLI::Range(0, 1024));
+  verb.add_option("--imatrix", options->imatrix_path,
+                  "importance matrix of this model, made by runnel imatrix");
   verb.callback([options] {
     convert_with_progress("quantizing", *options, [&] { return converters::quantize(*options); });
   });

@@ -38,9 +38,9 @@ std::string environment(const char* name) {
 }
 
 std::string coloured(std::string_view text, Colour colour, bool terminal) {
-  static const bool allowed = environment("NO_COLOR").empty() && environment("TERM") != "dumb";
+  static const bool kAllowed = environment("NO_COLOR").empty() && environment("TERM") != "dumb";
   static constexpr std::array<const char*, 4> kCodes{"\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[36m"};
-  if (!terminal || !allowed) return std::string(text);
+  if (!terminal || !kAllowed) return std::string(text);
   return kCodes[static_cast<std::size_t>(colour)] + std::string(text) + "\x1b[0m";
 }
 

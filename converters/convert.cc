@@ -9,6 +9,7 @@
 #include "converters/registry.h"
 #include "converters/tensor_roles.h"
 #include "quant/mix.h"
+#include "quant/spread.h"
 #include "runtime/base/quote.h"
 
 namespace runnel::converters {
@@ -67,12 +68,16 @@ std::vector<OutputTensor> assign_types(const ModelPlan& plan,
   std::vector<std::string_view> names;
   for (const PlannedTensor& tensor : plan.tensors) names.push_back(tensor.name);
   const TensorRoles roles(names);
-  std::vector<OutputTensor> outputs;
+  std::vector<quant::MixedTensor> mixed;
   for (const PlannedTensor& tensor : plan.tensors) {
-    const quant::DType to =
-        quant::tensor_type(recipe, roles.role(tensor.name, tensor.shape, source_type(tensor)));
-    outputs.push_back({tensor.shape, row_source(checkpoint, tensor, to)});
+    const quant::TensorRole role = roles.role(tensor.name, tensor.shape, source_type(tensor));
+    mixed.push_back({role, tensor.shape.rows(), quant::tensor_type(recipe, role)});
   }
+  quant::spread_bits(recipe, mixed);
+  std::vector<OutputTensor> outputs;
+  for (std::size_t i = 0; i < mixed.size(); ++i)
+    outputs.push_back(
+        {plan.tensors[i].shape, row_source(checkpoint, plan.tensors[i], mixed[i].type)});
   return outputs;
 }
 

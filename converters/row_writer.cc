@@ -89,7 +89,12 @@ void RowWriter::work(void* context, int thread_index) {
       slab.fault = fault;
       return;
     }
-    quant::codec(source.to).encode_row(space.data(), nullptr, to, source.row_elems);
+    const float* importance = source.importance.empty()
+                                  ? nullptr
+                                  : source.importance.data() + (slab.first + i) /
+                                                                   source.rows_per_matrix *
+                                                                   source.row_elems;
+    quant::codec(source.to).encode_row(space.data(), importance, to, source.row_elems);
   }
 }
 

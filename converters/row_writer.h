@@ -31,6 +31,10 @@ struct RowSource {
   std::int64_t row_elems = 0;
   /// Bytes of one row; called from several threads, valid until the next release.
   std::function<const std::byte*(std::int64_t row)> row;
+  /// Weights of the squared error, one per column: [n_matrices, row_elems], each for
+  /// rows_per_matrix rows. Empty: all the same.
+  std::vector<float> importance;
+  std::int64_t rows_per_matrix = 1;
 };
 
 class RowWriter {

@@ -41,6 +41,7 @@ ONLY = {
     "backends/cpu/formats": ["backends/cpu/isa", "backends/cpu/formats"],
     "apps/convert.cc": ["apps", "runtime/api/runnel.h", "converters"],
     "apps/quantize.cc": ["apps", "runtime/api/runnel.h", "converters"],
+    "apps/imatrix.cc": ["apps", "runtime/api/runnel.h", "converters"],
     "apps": ["apps", "runtime/api/runnel.h"],
     "tests/install": [],
 }

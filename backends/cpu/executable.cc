@@ -114,7 +114,7 @@ class CpuExecutable final : public Executable {
  public:
   CpuExecutable(ThreadPool& pool, std::int64_t max_tokens) : pool_(pool), max_tokens_(max_tokens) {}
 
-  void add(Step step) { steps_.push_back(std::move(step)); }
+  void add(const Step& step) { steps_.push_back(step); }
   void add(StateUse use) { uses_.push_back(std::move(use)); }
 
   Status allocate(const Layout& layout) {
@@ -250,7 +250,7 @@ Result<std::unique_ptr<Executable>> compile(const Graph& graph,
     step->input_ready = shared.input_ready;
     step->table_ready = shared.table_ready;
     step->table_offset = shared.table_offset;
-    executable->add(*std::move(step));
+    executable->add(*step);
     add_state_uses(graph, node, *executable);
   }
   RUNNEL_TRY(executable->allocate(planner.layout()));

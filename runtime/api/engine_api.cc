@@ -38,6 +38,22 @@ Result<GgufFile> open_model(const runnel_engine_options& options) {
   return GgufFile::own(std::move(image));
 }
 
+ActivationObserver make_observer(runnel_activations_callback callback, void* user) {
+  return [callback, user](const Activations& seen) {
+    runnel_activations c{};
+    c.size = sizeof c;
+    const std::string weight(seen.weight);
+    c.weight = weight.c_str();
+    c.n_rows = static_cast<int32_t>(seen.n_rows);
+    c.n_in = static_cast<int32_t>(seen.n_in);
+    c.rows = seen.rows;
+    c.n_matrices = static_cast<int32_t>(seen.n_matrices);
+    c.n_per_row = static_cast<int32_t>(seen.n_per_row);
+    c.matrices = seen.matrices;
+    return callback(user, &c) != 0;
+  };
+}
+
 EngineOptions to_engine_options(const runnel_engine_options& options) {
   EngineOptions result;
   if (options.backend != nullptr) result.backend = options.backend;
@@ -47,6 +63,8 @@ EngineOptions to_engine_options(const runnel_engine_options& options) {
   if (options.on_progress != nullptr)
     result.on_progress = [callback = options.on_progress, user = options.progress_user](
                              float done) { return callback(user, done) != 0; };
+  if (options.on_activations != nullptr)
+    result.on_activations = make_observer(options.on_activations, options.activations_user);
   return result;
 }
 

@@ -63,6 +63,19 @@ typedef void (*runnel_log_callback)(void* user, runnel_log_level level, const ch
 /* fraction: 0..1. Return 0 to stop loading (RUNNEL_ERROR_CANCELLED). */
 typedef int (*runnel_progress_callback)(void* user, float fraction);
 
+/* What one weight was multiplied with in one step; valid during the call. */
+typedef struct runnel_activations {
+  size_t size;
+  const char* weight; /* tensor name */
+  int32_t n_rows, n_in;
+  const float* rows;       /* [n_rows, n_in] */
+  int32_t n_matrices;      /* experts in the weight; 1: a plain matrix */
+  int32_t n_per_row;       /* matrices that each row goes to */
+  const int32_t* matrices; /* [n_rows, n_per_row]; NULL: all rows go to matrix 0 */
+} runnel_activations;
+/* Return 0 to stop (RUNNEL_ERROR_CANCELLED). */
+typedef int (*runnel_activations_callback)(void* user, const runnel_activations* activations);
+
 /* ---- engine ---- */
 typedef struct runnel_engine_options {
   size_t size;
@@ -80,6 +93,10 @@ typedef struct runnel_engine_options {
   runnel_log_callback on_log; /* may be called from any thread that runs the library */
   void* log_user;
   runnel_log_level log_level;
+  /* Called for every matrix product of every step, from the thread that runs the session: to
+   * measure what a model's weights see. Costs memory and time. NULL: nothing is kept. */
+  runnel_activations_callback on_activations;
+  void* activations_user;
 } runnel_engine_options;
 RUNNEL_API void runnel_engine_options_init(runnel_engine_options* options);
 RUNNEL_API runnel_status runnel_engine_create(const runnel_engine_options* options,

@@ -110,18 +110,23 @@ Status Plan::time_nodes(std::span<std::int64_t> nanoseconds) {
 
 Status Plan::read_output(std::string_view name, std::int64_t n_rows, std::span<float> dst) const {
   const ValueId id = layout_.graph.find_value(name);
-  check(id != kNoValue && layout_.graph.value(id).role == Role::output,
-        "read_output: no such output");
-  const std::size_t elems = static_cast<std::size_t>(n_rows * layout_.graph.value(id).shape.cols());
-  check(dst.size() == elems && n_rows <= layout_.graph.value(id).shape.rows(),
-        "read_output: wrong size");
+  check(id != kNoValue, "read_output: no such output");
+  return read_rows(id, n_rows, std::as_writable_bytes(dst));
+}
+
+Status Plan::read_rows(ValueId id, std::int64_t n_rows, std::span<std::byte> dst) const {
+  const Value& value = layout_.graph.value(id);
+  check(value.role == Role::output, "read_rows: no output");
+  check(dst.size() == static_cast<std::size_t>(n_rows * value.shape.cols()) * sizeof(float) &&
+            n_rows <= value.shape.rows(),
+        "read_rows: wrong size");
   for (int d = 0; d < layout_.n_domains; ++d) {
     BufferView from = view(d, id);
     if (from.buffer == nullptr) continue;
-    from.size = elems * sizeof(float);
-    return domain_owner_[static_cast<std::size_t>(d)]->download(std::as_writable_bytes(dst), from);
+    from.size = dst.size();
+    return domain_owner_[static_cast<std::size_t>(d)]->download(dst, from);
   }
-  return Status(Code::internal, "output " + std::string(name) + " was never placed");
+  return Status(Code::internal, "output " + value.name + " was never placed");
 }
 
 }  // namespace runnel

@@ -27,6 +27,8 @@ class Plan {
   Status run(const StepParams& params, const StateTable& states, std::span<const std::int32_t> ids);
   /// Copies rows [0, n_rows) of an output, [n_rows, cols] f32, after run().
   Status read_output(std::string_view name, std::int64_t n_rows, std::span<float> dst) const;
+  /// Copies rows [0, n_rows) of a value with role output, 4-byte elements, after run().
+  Status read_rows(ValueId id, std::int64_t n_rows, std::span<std::byte> dst) const;
 
   /// Adds up the time of each node of layout().graph in every run, until it is given an empty span.
   /// REQUIRES: nanoseconds has one element per node, and outlives that. ERRORS: unsupported.

@@ -107,6 +107,7 @@ Status Engine::load() {
 
 Result<PlanLayout> Engine::layout(ShapeClass shape, DType kv_dtype) const {
   RUNNEL_ASSIGN(Graph graph, build_graph(model_, build_options(shape, kv_dtype)));
+  if (options_.on_activations) keep_product_inputs(graph);
   // Fallbacks are reported once, for the decode plan; the other classes use the same ops.
   CompileOptions compile{options_.fallback, shape == ShapeClass::decode ? options_.log : Log{}};
   return plan_layout(std::move(graph), backend_list_, compile);
@@ -206,6 +207,7 @@ Status Engine::run(ShapeClass shape,
     profiler_->count(
         *compiled, params,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  if (options_.on_activations) RUNNEL_TRY(observe(*compiled, params, options_.on_activations));
   const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
   return compiled->read_output("logits", all ? params.n_tokens : 1, logits);
 }

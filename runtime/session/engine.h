@@ -16,6 +16,7 @@
 #include "runtime/compile/plan.h"
 #include "runtime/models/arch.h"
 #include "runtime/session/cost.h"
+#include "runtime/session/observe.h"
 #include "runtime/session/profiler.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/sampler.h"
@@ -46,6 +47,8 @@ struct EngineOptions {
   Fallback fallback = Fallback::warn;
   /// Called with 0..1 while weights are placed; false stops loading.
   std::function<bool(float)> on_progress;
+  /// Told what every product of every step was multiplied with. Empty: nothing is kept.
+  ActivationObserver on_activations;
   Log log;
 };
 

@@ -28,7 +28,7 @@ Status Profiler::watch(Plan& plan) {
   Watched watched;
   watched.plan = &plan;
   watched.nanoseconds.resize(plan.layout().graph.nodes().size());
-  const Status timed = plan.time_nodes(watched.nanoseconds);
+  Status timed = plan.time_nodes(watched.nanoseconds);
   if (timed.ok())
     watched_.emplace(&plan, std::move(watched));  // the plan's span stays valid
   else

@@ -24,10 +24,10 @@ std::uint64_t hash_bytes(std::uint64_t seed, std::string_view text) {
 
 std::uint64_t hash_seed() {
   // The clock, and where the loader put this process.
-  static const std::uint64_t seed = hash_mix(
+  static const std::uint64_t kSeed = hash_mix(
       static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()),
       static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&hash_bytes)));
-  return seed;
+  return kSeed;
 }
 
 std::uint32_t PairTable::insert(std::uint64_t key, std::uint32_t value) {

@@ -140,11 +140,53 @@ class Measure(Case):
         self.bad(3, "no logits of this text", *measure[:-3], "--chunks", 1, "--json", "--kl-base", base)
 
     def test_bench(self):
-        report = json.loads(self.good("bench", "-m", DEMO, "-p", 16, "-n", 4, "-d", 8, "-r", 1, "--json")[0])
-        self.assertGreater(report["prompt"]["tokens_per_second"], 0)
-        self.assertGreater(report["generate"]["tokens_per_second"], 0)
+        short = ["bench", "-m", DEMO, "-p", 16, "-n", 4, "-r", 2]
+        rows = json.loads(self.good(*short, "-t", "1,2", "-d", "0,8", "--json")[0])["rows"]
+        self.assertEqual([(r["threads"], r["depth"]) for r in rows], [(1, 0), (1, 8), (2, 0), (2, 8)])
+        for row in rows:
+            self.assertEqual(row["type"], "iq4_xs")
+            self.assertEqual(row["ceilings"]["samples"], 3)
+            for part, share in ("prefill", "fraction_of_peak"), ("decode", "fraction_of_bandwidth"):
+                self.assertEqual(len(row[part]["seconds"]), 2)
+                self.assertGreater(row[part]["tokens_per_second"], 0)
+                self.assertGreaterEqual(row[part]["spread"], 0)
+                self.assertGreater(row[part][share], 0)
+            self.assertGreater(row["first_token_seconds"], 0)
+            if row["peak_resident_bytes"] is not None:  # and without the memory of the ceilings
+                self.assertLess(row["peak_resident_bytes"], 400 << 20)
+            self.assertNotIn("profile", row)
+        grown = [r["decode"]["kv_bytes_per_token"] for r in rows[:2]]
+        self.assertEqual(grown[1] - grown[0], 8 * 3 * 2 * 2 * 64 * 2)
         self.bad(2, "either", "bench", "-m", DEMO, "--shape", "lfm2-350m")
         self.bad(2, "lfm2-350m", "bench", "--shape", "lfm2-9b")
+        self.bad(2, "threads", "bench", "-m", DEMO, "-t", "1,x")
+
+    def test_bench_table(self):
+        out, _ = self.good("bench", "--shape", "lfm2-350m", "--type", "q4_0,q4_k_m", "-p", 2, "-n", 1, "-r", 1)
+        lines = out.splitlines()
+        self.assertIn("lfm2-350m", lines[0])
+        self.assertEqual([line.split()[0] for line in lines[3:5]], ["q4_0", "q4_k_m"])
+        self.assertRegex(out, r"ceilings, \d+ threads?: reads [\d.]+ GB/s, int8 [\d.]+, bf16 (none|[\d.]+), f32")
+        plain, _ = self.good("bench", "-m", DEMO, "--backend", "reference", "-p", 2, "-n", 0, "-r", 1)
+        self.assertNotIn("ceilings", plain)
+
+    def test_bench_profile(self):
+        short = ["bench", "-m", DEMO, "-p", 16, "-n", 4, "-r", 1, "--profile"]
+        profile = json.loads(self.good(*short, "--json")[0])["rows"][0]["profile"]
+        self.assertEqual((profile["prefill"]["steps"], profile["prefill"]["tokens"]), (1, 16))
+        self.assertEqual((profile["decode"]["steps"], profile["decode"]["tokens"]), (4, 4))
+        for part in profile.values():
+            ops = {(op["op"], op["weights"]): op for op in part["ops"]}
+            self.assertIn(("attention", ""), ops)
+            products = [op for (name, weights), op in ops.items() if name.startswith("matmul")]
+            self.assertTrue(products)
+            for op in products:
+                self.assertGreater(op["operations"], 0)
+                self.assertGreater(op["bytes"], 0)
+            self.assertLessEqual(sum(op["seconds"] for op in part["ops"]), part["seconds"])
+        out, _ = self.good(*short)
+        self.assertIn("decode step", out)
+        self.assertRegex(out, r"\n  attention +\d")
 
     def test_devices(self):
         names = [row["name"] for row in json.loads(self.good("devices", "--json")[0])]
@@ -163,6 +205,29 @@ class Files(Case):
         self.good("quantize", bf16, q8, "q8_0")
         self.assertIn("q8_0", self.good("inspect", q8)[0])
         self.assertLess(q8.stat().st_size, bf16.stat().st_size)
+
+    def test_importance_matrix(self):
+        matrix, plain, weighted = (self.folder / name for name in ("im.gguf", "p.gguf", "w.gguf"))
+        text = self.folder / "text.txt"
+        text.write_text((ROOT / "README.md").read_text()[:4000])
+        measure = ["imatrix", "-m", DEMO, "-f", text, "-o", matrix]
+        self.assertIn("3 chunks of 64 tokens", self.good(*measure, "-c", 64, "--chunks", 3)[1])
+        report = json.loads(self.good("inspect", matrix, "--json", "--tensors")[0])
+        self.assertEqual(report["metadata"]["general.type"], "imatrix")
+        names = {tensor["name"] for tensor in report["tensors"]}
+        for weight in ("token_embd", "blk.0.shortconv.in_proj", "blk.0.ffn_down", "blk.0.ffn_up"):
+            self.assertLessEqual({f"{weight}.weight.in_sum2", f"{weight}.weight.counts"}, names)
+        self.good("quantize", DEMO, plain, "q4_0")
+        err = self.good("quantize", DEMO, weighted, "q4_0", "--imatrix", matrix)[1]
+        self.assertNotIn("does not know", err)
+        self.assertNotEqual(plain.read_bytes()[-4096:], weighted.read_bytes()[-4096:])
+        self.assertIn("im.gguf", self.good("inspect", weighted)[0])
+        out = self.folder / "out.gguf"
+        self.bad(3, "no importance matrix", "quantize", DEMO, out, "q4_0", "--imatrix", plain)
+        self.bad(3, "less than one chunk", *measure, "-c", 4096)
+        self.bad(2, "did you mean imatrix?", "imatix")
+        self.bad(2, "did you mean --imatrix?", "quantize", DEMO, out, "q4_0", "--imatrx", matrix)
+        self.assertFalse(out.exists())
 
     def test_failures_leave_nothing_behind(self):
         out = self.folder / "out.gguf"

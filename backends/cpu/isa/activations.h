@@ -32,8 +32,8 @@ inline Activations activations(const Chunk* row, int64_t chunk) {
     const Chunk& x = row[chunk];
     return {kIsSplit<Format> ? x.split : x.q, x.scale, x.sum};
   }
-  const Chunk& x = row[chunk / 2];
   const int64_t half = chunk % 2;
+  const Chunk& x = row[chunk / 2];
   return {x.q + 256 * half, x.scale + 8 * half, x.half_sum + 16 * half};
 }
 

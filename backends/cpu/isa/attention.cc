@@ -1,8 +1,8 @@
 // Causal attention of one KV head's query heads for a tile of tokens, online softmax over pages of
 // 64 keys: 4 * rows * keys * head_dim flops, each page read once per tile. A page is first widened
-// to f32 in scratch (rows padded to whole registers), then
-//   scores: per row, kLanes keys at a time, one register of partial sums per key;
-//   values: tiles of 4 rows x kColumns registers, keys in ascending order.
+// to f32 in scratch, keys transposed to [head_dim][64], while the next page is fetched; then
+//   scores: tiles of rows x registers of keys, dimensions in ascending order, no horizontal sums;
+//   values: tiles of rows x registers of head_dim, keys in ascending order.
 // A row walks the same pages in the same order whatever the tile holds besides: keys outside its
 // range get weight zero, pages wholly outside are skipped.
 // SOURCE: Milakov and Gimelshein, arXiv:1805.02867.
@@ -11,9 +11,10 @@
 namespace runnel::cpu::RUNNEL_ISA {
 namespace {
 
-constexpr int kColumns = RUNNEL_SIMD_BITS == 512 || RUNNEL_SIMD_BITS == 128
-                             ? 4
-                             : 2;  // registers of head_dim per value tile
+// Rows and registers of a tile: 6 x 4 of 32 registers, 4 x 2 or 2 x 2 of 16.
+constexpr bool kHas32 = RUNNEL_SIMD_BITS == 512 || RUNNEL_SIMD_BITS == 128;
+constexpr int kRows = kHas32 ? 6 : kLanes == 8 ? 4 : 2;
+constexpr int kColumns = kHas32 ? 4 : 2;
 
 inline int64_t padded(int64_t head_dim) {
   return (head_dim + kLanes - 1) / kLanes * kLanes;
@@ -27,7 +28,7 @@ struct Tile {
   int64_t rows, dim;                // dim: padded head_dim
   float *q, *out, *weight;          // [rows, dim], [rows, dim], [rows, kPage]
   float *maximum, *total, *shrink;  // [rows]
-  float *k, *v;                     // [kPage, dim]
+  float *k, *v;                     // [dim, kPage], [kPage, dim]
 };
 
 inline int64_t whole(int64_t floats) {
@@ -72,44 +73,97 @@ void begin(const AttentionTask& task, const Tile& tile) {
   }
 }
 
-// Keys [first, last) of a page of one KV head as f32 rows of dim floats.
-const float* widen(const AttentionTask& task,
-                   const Tile& tile,
-                   const void* page,
-                   int64_t first,
-                   int64_t last,
-                   float* scratch) {
-  const int64_t dh = task.head_dim;
-  if (!task.half_pages && dh == tile.dim) return static_cast<const float*>(page) + task.head_offset;
-  for (int64_t key = first; key < last; ++key) {
-    const int64_t at = task.head_offset + key * dh;
-    float* row = scratch + key * tile.dim;
-    if (task.half_pages)
-      from_f16(static_cast<const uint16_t*>(page) + at, row, dh);
-    else
-      memcpy(row, static_cast<const float*>(page) + at, static_cast<size_t>(dh) * sizeof(float));
-    for (int64_t i = dh; i < tile.dim; ++i) row[i] = 0.0f;
+// The slots of one KV head in a page.
+struct Slots {
+  const void* page;
+  const void* next;  // the page after it, or null
+  int64_t offset;    // elements
+  bool half;
+
+  inline F load_at(int64_t i) const {
+    return half ? load_f16(static_cast<const uint16_t*>(page) + offset + i)
+                : load(static_cast<const float*>(page) + offset + i);
   }
-  return scratch;
+  inline float value_at(int64_t i) const {
+    const int64_t at = offset + i;
+    return half ? f16_value(static_cast<const uint8_t*>(page) + 2 * at)
+                : static_cast<const float*>(page)[at];
+  }
+  /// Asks for element i of the next page.
+  inline void fetch_next(int64_t i) const {
+    if (next != nullptr)
+      prefetch_far(static_cast<const uint8_t*>(next) + (offset + i) * (half ? 2 : 4));
+  }
+};
+
+// Slots of keys [lo, hi), widened to whole groups of kLanes keys, as columns of k: [dim, kPage].
+void transpose_keys(const Slots& slots, const Tile& tile, int64_t dh, int64_t lo, int64_t hi) {
+  for (int64_t key = lo / kLanes * kLanes; key < hi; key += kLanes) {
+    int64_t i = 0;
+    for (; i + kLanes <= dh; i += kLanes) {
+      F block[kLanes];
+      for (int j = 0; j < kLanes; ++j) {
+        block[j] = slots.load_at((key + j) * dh + i);
+        slots.fetch_next((key + j) * dh + i);
+      }
+      transpose(block);
+      for (int j = 0; j < kLanes; ++j) store(tile.k + (i + j) * kPage + key, block[j]);
+    }
+    for (; i < dh; ++i)
+      for (int64_t j = key; j < key + kLanes; ++j)
+        tile.k[i * kPage + j] = slots.value_at(j * dh + i);
+  }
 }
 
-// Scores of one row with keys [lo, hi) of a page; -infinity for the others.
-void score(const float* q, const float* k, int64_t dim, int64_t lo, int64_t hi, float* scores) {
-  const F none = set1(-HUGE_VALF);
-  for (int64_t key = 0; key < kPage; key += kLanes) {
-    if (key + kLanes <= lo || key >= hi) {
-      store(scores + key, none);
-      continue;
+// Slots [lo, hi) as f32 rows of dim floats.
+void widen_values(const Slots& slots, const Tile& tile, int64_t dh, int64_t lo, int64_t hi) {
+  for (int64_t key = lo; key < hi; ++key) {
+    float* row = tile.v + key * tile.dim;
+    int64_t i = 0;
+    for (; i + kLanes <= dh; i += kLanes) {
+      store(row + i, slots.load_at(key * dh + i));
+      slots.fetch_next(key * dh + i);
     }
-    F acc[kLanes];
-    for (int j = 0; j < kLanes; ++j) acc[j] = zero();
-    const float* rows = k + key * dim;
-    for (int64_t i = 0; i < dim; i += kLanes) {
-      const F part = load(q + i);
-      for (int j = 0; j < kLanes; ++j) acc[j] = fma(part, load(rows + j * dim + i), acc[j]);
-    }
-    store(scores + key, keep_range(sum_each(acc), lo - key, hi - key, none));
+    for (; i < tile.dim; ++i) row[i] = i < dh ? slots.value_at(key * dh + i) : 0.0f;
   }
+}
+
+// Scores of R rows with C registers of keys from `key` on.
+template <int R, int C>
+void score(const Tile& tile, int64_t dh, int64_t r0, int64_t key) {
+  F acc[R][C];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) acc[r][c] = zero();
+  const float *q = tile.q + r0 * tile.dim, *k = tile.k + key;
+  for (int64_t i = 0; i < dh; ++i, k += kPage) {
+    F keys[C];
+    for (int c = 0; c < C; ++c) keys[c] = load(k + c * kLanes);
+    for (int r = 0; r < R; ++r) {
+      const F value = set1(q[r * tile.dim + i]);
+      for (int c = 0; c < C; ++c) acc[r][c] = fma(value, keys[c], acc[r][c]);
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) store(tile.weight + (r0 + r) * kPage + key + c * kLanes, acc[r][c]);
+}
+
+template <int R>
+void score_rows(const Tile& tile, int64_t dh, int64_t r, int64_t lo, int64_t hi) {
+  constexpr int64_t kStep = kColumns * kLanes;
+  for (int64_t key = lo / kStep * kStep; key < hi; key += kStep)
+    score<R, kColumns>(tile, dh, r, key);
+}
+
+// Gives the keys outside [lo, hi) no weight.
+void mask_scores(float* scores, int64_t lo, int64_t hi) {
+  const F none = set1(-HUGE_VALF);
+  for (int64_t key = 0; key < kPage; key += kLanes)
+    if (key < lo || key + kLanes > hi)
+      store(scores + key, keep_range(load(scores + key), lo - key, hi - key, none));
 }
 
 // Turns scores into weights relative to the row's running maximum.
@@ -125,9 +179,9 @@ void soften(const Tile& tile, int64_t r) {
     store(weight + i, w);
     total = add(total, w);
   }
-  // Through the vector function: the first page's shrink is e^-infinity = 0.
-  float shrink[kLanes];
-  store(shrink, exponential(set1(before - maximum)));
+  // The same function as the weights: the first page's shrink is e^-infinity = 0; e^0 is 1.
+  float shrink[kLanes] = {1.0f};
+  if (maximum != before) store(shrink, exponential(set1(before - maximum)));
   tile.maximum[r] = maximum;
   tile.shrink[r] = shrink[0];
   tile.total[r] = tile.total[r] * shrink[0] + sum(total);
@@ -137,7 +191,9 @@ void soften(const Tile& tile, int64_t r) {
 template <int R, int C>
 void add_values(const Tile& tile, const float* v, int64_t r0, int64_t c0, int64_t lo, int64_t hi) {
   F acc[R][C];
+#pragma GCC unroll 6
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
     for (int c = 0; c < C; ++c)
       acc[r][c] =
           mul(load(tile.out + (r0 + r) * tile.dim + c0 + c * kLanes), set1(tile.shrink[r0 + r]));
@@ -149,7 +205,9 @@ void add_values(const Tile& tile, const float* v, int64_t r0, int64_t c0, int64_
       for (int c = 0; c < C; ++c) acc[r][c] = fma(weight, value[c], acc[r][c]);
     }
   }
+#pragma GCC unroll 6
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
     for (int c = 0; c < C; ++c) store(tile.out + (r0 + r) * tile.dim + c0 + c * kLanes, acc[r][c]);
 }
 
@@ -161,28 +219,43 @@ void add_value_rows(const Tile& tile, const float* v, int64_t r, int64_t lo, int
   for (; c < tile.dim; c += kLanes) add_values<R, 1>(tile, v, r, c, lo, hi);
 }
 
-void visit_page(const AttentionTask& task, const Tile& tile, int64_t page) {
-  const int64_t base = page * kPage;
+// Calls function.operator()<R>(row) for all rows, most of them kRows at a time.
+template <class Function>
+inline void for_rows(int64_t n_rows, const Function& function) {
+  int64_t r = 0;
+  for (; r + kRows <= n_rows; r += kRows) function.template operator()<kRows>(r);
+  if constexpr (kRows > 4)
+    for (; r + 4 <= n_rows; r += 4) function.template operator()<4>(r);
+  if constexpr (kRows > 2)
+    for (; r + 2 <= n_rows; r += 2) function.template operator()<2>(r);
+  for (; r < n_rows; ++r) function.template operator()<1>(r);
+}
+
+void visit_page(const AttentionTask& task, const Tile& tile, int64_t page, bool last) {
+  const int64_t base = page * kPage, dh = task.head_dim;
   const int64_t reach = task.window > 0 ? task.window - 1 : task.pos + task.n_tokens;
   // Keys that some row of the tile sees.
   const int64_t lo = clamp_key(task.pos - reach - base);
   const int64_t hi = clamp_key(task.pos + task.n_tokens - base);
-  const float* k = widen(task, tile, task.k_page[page], lo, hi, tile.k);
-  const float* v = widen(task, tile, task.v_page[page], lo, hi, tile.v);
+  const auto slots = [&](const void* const* pages) {
+    return Slots{pages[page], last ? nullptr : pages[page + 1], task.head_offset,
+                 task.half_pages != 0};
+  };
+  transpose_keys(slots(task.k_page), tile, dh, lo, hi);
+  for_rows(tile.rows, [&]<int R>(int64_t r) { score_rows<R>(tile, dh, r, lo, hi); });
   for (int64_t r = 0; r < tile.rows; ++r) {
     const int64_t pos = task.pos + r / task.group;
     const int64_t row_lo = clamp_key(pos - reach - base), row_hi = clamp_key(pos + 1 - base);
     if (row_lo < row_hi) {
-      score(tile.q + r * tile.dim, k, tile.dim, row_lo, row_hi, tile.weight + r * kPage);
+      mask_scores(tile.weight + r * kPage, row_lo, row_hi);
       soften(tile, r);
     } else {  // nothing here for this row
       memset(tile.weight + r * kPage, 0, sizeof(float) * kPage);
       tile.shrink[r] = 1.0f;
     }
   }
-  int64_t r = 0;
-  for (; r + 4 <= tile.rows; r += 4) add_value_rows<4>(tile, v, r, lo, hi);
-  for (; r < tile.rows; ++r) add_value_rows<1>(tile, v, r, lo, hi);
+  widen_values(slots(task.v_page), tile, dh, lo, hi);
+  for_rows(tile.rows, [&]<int R>(int64_t r) { add_value_rows<R>(tile, tile.v, r, lo, hi); });
 }
 
 }  // namespace
@@ -193,7 +266,7 @@ void attention(const AttentionTask& task) {
   const int64_t first_key = task.window > 0 ? task.pos - task.window + 1 : 0;
   const int64_t last_page = (task.pos + task.n_tokens - 1) / kPage;
   for (int64_t page = first_key > 0 ? first_key / kPage : 0; page <= last_page; ++page)
-    visit_page(task, tile, page);
+    visit_page(task, tile, page, page == last_page);
   for (int64_t r = 0; r < tile.rows; ++r) {
     float* out = task.out + offset_of(task, r);
     const float factor = 1.0f / tile.total[r];

@@ -19,7 +19,6 @@ constexpr int64_t kPrefetchBytes = 3072;
 constexpr int kStreams = 4;
 
 #if RUNNEL_SIMD_BITS >= 256
-constexpr int kParts = 16 / kLanes;  // registers of 16 lanes
 using Chains = __m256;
 inline Chains no_chains() {
   return _mm256_setzero_ps();
@@ -67,11 +66,11 @@ inline I gather(const I* weight, const int8_t* q) {
 
 template <class Format, int T>
 inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Chains* chains) {
-  constexpr int kRegisters = static_cast<int>(kValues<Format>) / (4 * kLanes) / kParts;
+  constexpr int kRegisters = static_cast<int>(kValues<Format>) / (4 * kLanes) / (16 / kLanes);
   alignas(64) float scale[16], min[16];
   Format::scales(w, scale, min);
 #pragma GCC unroll 2
-  for (int part = 0; part < kParts; ++part) {
+  for (int part = 0; part < (16 / kLanes); ++part) {
     I weight[kRegisters];
 #pragma GCC unroll 8
     for (int i = 0; i < kRegisters; ++i) weight[i] = stored<Format>(w, part * kRegisters + i);

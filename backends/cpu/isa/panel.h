@@ -11,31 +11,6 @@
 #if RUNNEL_SIMD_BITS == 512
 namespace runnel::cpu::RUNNEL_ISA {
 
-/// Lane c of row r becomes lane r of row c.
-inline void transpose(I* v) {
-  I a[16];
-  for (int i = 0; i < 16; i += 2) {
-    a[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-    a[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4)
-    for (int h = 0; h < 2; ++h) {  // 128-bit lane l: column 4 l + 2 h (+ 1) of rows i .. i + 3
-      v[i + 2 * h] = _mm512_unpacklo_epi64(a[i + h], a[i + h + 2]);
-      v[i + 2 * h + 1] = _mm512_unpackhi_epi64(a[i + h], a[i + h + 2]);
-    }
-  for (int c = 0; c < 4; ++c) {
-    const I low = _mm512_shuffle_i64x2(v[c], v[c + 4], 0x88);
-    const I low_odd = _mm512_shuffle_i64x2(v[c], v[c + 4], 0xDD);
-    const I high = _mm512_shuffle_i64x2(v[c + 8], v[c + 12], 0x88);
-    const I high_odd = _mm512_shuffle_i64x2(v[c + 8], v[c + 12], 0xDD);
-    a[c] = _mm512_shuffle_i64x2(low, high, 0x88);
-    a[c + 8] = _mm512_shuffle_i64x2(low, high, 0xDD);
-    a[c + 4] = _mm512_shuffle_i64x2(low_odd, high_odd, 0x88);
-    a[c + 12] = _mm512_shuffle_i64x2(low_odd, high_odd, 0xDD);
-  }
-  for (int i = 0; i < 16; ++i) v[i] = a[i];
-}
-
 // The 16 groups from `first` on of rows [row, row + 16) of the panel; rows: their chunks.
 template <class Format>
 void pack_chunk(const uint8_t* const* rows,
@@ -50,21 +25,22 @@ void pack_chunk(const uint8_t* const* rows,
   const I raise = _mm512_set1_epi8(static_cast<char>(128 - Format::kOffset));
   for (int i = 0; i < 16 / kGroups; ++i) {
     if (first + i * kGroups >= order.n_groups) break;
-    I v[16];
-    for (int r = 0; r < 16; ++r) v[r] = _mm512_add_epi8(Format::values(rows[r], i), raise);
+    F v[16];
+    for (int r = 0; r < 16; ++r)
+      v[r] = _mm512_castsi512_ps(_mm512_add_epi8(Format::values(rows[r], i), raise));
     transpose(v);
     for (int g = 0; g < kGroups && first + i * kGroups + g < order.n_groups; ++g)
       for (int word = 0; word < kWords; ++word)
-        _mm512_storeu_si512(place(i * kGroups + g) + 4 * kPanelRows * word, v[g * kWords + word]);
+        _mm512_storeu_ps(place(i * kGroups + g) + 4 * kPanelRows * word, v[g * kWords + word]);
   }
   alignas(64) float scale[16][16], min[16][16];
   for (int r = 0; r < 16; ++r) Format::scales(rows[r], scale[r], min[r]);
   const auto pack = [&](const float(*factors)[16], int64_t offset) {
-    I v[16];
-    for (int r = 0; r < 16; ++r) v[r] = _mm512_load_si512(factors[r]);
+    F v[16];
+    for (int r = 0; r < 16; ++r) v[r] = load(factors[r]);
     transpose(v);
     for (int g = 0; g < 16 && first + g < order.n_groups; ++g)
-      _mm512_storeu_si512(place(g) + offset, v[g]);
+      _mm512_storeu_ps(place(g) + offset, v[g]);
   };
   pack(scale, kPanelRows * Format::kGroup);
   if constexpr (Format::kHasMin) pack(min, kPanelRows * (Format::kGroup + 4));

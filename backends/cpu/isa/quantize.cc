@@ -13,19 +13,25 @@ inline float quantize_32(const float* x, int8_t* q) {
   const float scale = largest(most) / 127.0f;
   const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
   for (int64_t i = 0; i < 32; i += kLanes) {
-    float rounded[kLanes];
     // The bounds also turn NaN (an overflowing model) into a number that converts.
-    const F v = min(max(mul(load(x + i), set1(inverse)), set1(-127.0f)), set1(127.0f));
-    store(rounded, round(v));
-    for (int j = 0; j < kLanes; ++j) q[i + j] = static_cast<int8_t>(rounded[j]);
+    store_i8(q + i, min(max(mul(load(x + i), set1(inverse)), set1(-127.0f)), set1(127.0f)));
   }
   return scale;
 }
 
 inline int32_t sum_16(const int8_t* q) {
+#if RUNNEL_SIMD_BITS >= 256
+  const __m128i stored = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)),
+                                       _mm_set1_epi8(-128));  // + 128
+  const __m128i sums = _mm_sad_epu8(stored, _mm_setzero_si128());
+  return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
+#elif RUNNEL_SIMD_BITS == 128
+  return vaddlvq_s8(load_i8(q));
+#else
   int32_t total = 0;
   for (int i = 0; i < 16; ++i) total += q[i];
   return total;
+#endif
 }
 
 template <int group>

@@ -29,6 +29,11 @@ static inline void prefetch(const void* p) {
   __builtin_prefetch(p);
 }
 
+/// The same, into the second cache.
+static inline void prefetch_far(const void* p) {
+  __builtin_prefetch(p, 0, 2);
+}
+
 /// Values [p, p + n), n < kLanes; the other lanes are zero.
 static inline F load_first(const float* p, int64_t n) {
   float lanes[kLanes] = {};

@@ -83,7 +83,7 @@ static inline float f16_value(const uint8_t* p) {
   return _cvtsh_ss(bits);
 }
 
-/// Sum of the lanes, in the same order as sum_each.
+/// Sum of the lanes.
 static inline float sum(F v) {
   __m128 halves = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   halves = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
@@ -95,23 +95,36 @@ static inline float largest(F v) {
   return _mm_cvtss_f32(_mm_max_ss(halves, _mm_movehdup_ps(halves)));
 }
 
-/// Lane j of the result = sum(v[j]); v has kLanes elements.
-static inline F sum_each(const F* v) {
-  F folded[4];  // folded[i]: four partial sums of v[i], then of v[i + 4]
-  for (int i = 0; i < 4; ++i)
-    folded[i] = add(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
-                    _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
-  const F even =
-      add(_mm256_unpacklo_ps(folded[0], folded[1]), _mm256_unpackhi_ps(folded[0], folded[1]));
-  const F odd =
-      add(_mm256_unpacklo_ps(folded[2], folded[3]), _mm256_unpackhi_ps(folded[2], folded[3]));
-  return add(_mm256_shuffle_ps(even, odd, 0x44), _mm256_shuffle_ps(even, odd, 0xEE));
+/// Lane c of v[r] becomes lane r of v[c].
+static inline void transpose(F* v) {
+  F a[8];
+  for (int i = 0; i < 8; i += 2) {
+    a[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+    a[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int h = 0; h < 2; ++h) {  // 128-bit lane l: column 4 l + 2 h (+ 1) of rows i .. i + 3
+      v[i + 2 * h] = _mm256_shuffle_ps(a[i + h], a[i + h + 2], 0x44);
+      v[i + 2 * h + 1] = _mm256_shuffle_ps(a[i + h], a[i + h + 2], 0xEE);
+    }
+  for (int c = 0; c < 4; ++c) {
+    a[c] = _mm256_permute2f128_ps(v[c], v[c + 4], 0x20);
+    a[c + 4] = _mm256_permute2f128_ps(v[c], v[c + 4], 0x31);
+  }
+  for (int i = 0; i < 8; ++i) v[i] = a[i];
 }
 
 // ---- int8 dot products: stored weights are unsigned (value + offset), activations signed ----
 
 static inline I load_i8(const int8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+/// The nearest whole numbers. REQUIRES: within [-127, 127].
+static inline void store_i8(int8_t* p, F v) {
+  const I ints = _mm256_cvtps_epi32(v);
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256(ints, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
 }
 static inline I load_ints(const int32_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

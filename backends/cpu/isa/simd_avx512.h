@@ -82,7 +82,7 @@ static inline float f16_value(const uint8_t* p) {
   return _cvtsh_ss(bits);
 }
 
-/// Sum of the lanes, in the same order as sum_each.
+/// Sum of the lanes.
 static inline float sum(F v) {
   const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
   const __m128 quarters =
@@ -94,30 +94,39 @@ static inline float largest(F v) {
   return _mm512_reduce_max_ps(v);
 }
 
-/// Lane j of the result = sum(v[j]); v has kLanes elements.
-static inline F sum_each(const F* v) {
-  F folded[4];  // folded[m], 128-bit lane i: four partial sums of v[4 m + i]
-  for (int m = 0; m < 4; ++m) {
-    const F *a = v + 4 * m, *b = a + 2;
-    const F low =
-        add(_mm512_shuffle_f32x4(a[0], a[1], 0x44), _mm512_shuffle_f32x4(a[0], a[1], 0xEE));
-    const F high =
-        add(_mm512_shuffle_f32x4(b[0], b[1], 0x44), _mm512_shuffle_f32x4(b[0], b[1], 0xEE));
-    folded[m] = add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xDD));
+/// Lane c of v[r] becomes lane r of v[c].
+static inline void transpose(F* v) {
+  F a[16];
+  for (int i = 0; i < 16; i += 2) {
+    a[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+    a[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
   }
-  const F even =
-      add(_mm512_unpacklo_ps(folded[0], folded[1]), _mm512_unpackhi_ps(folded[0], folded[1]));
-  const F odd =
-      add(_mm512_unpacklo_ps(folded[2], folded[3]), _mm512_unpackhi_ps(folded[2], folded[3]));
-  const F mixed = add(_mm512_shuffle_ps(even, odd, 0x44), _mm512_shuffle_ps(even, odd, 0xEE));
-  const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_permutexvar_ps(order, mixed);
+  for (int i = 0; i < 16; i += 4)
+    for (int h = 0; h < 2; ++h) {  // 128-bit lane l: column 4 l + 2 h (+ 1) of rows i .. i + 3
+      v[i + 2 * h] = _mm512_shuffle_ps(a[i + h], a[i + h + 2], 0x44);
+      v[i + 2 * h + 1] = _mm512_shuffle_ps(a[i + h], a[i + h + 2], 0xEE);
+    }
+  for (int c = 0; c < 4; ++c) {
+    const F low = _mm512_shuffle_f32x4(v[c], v[c + 4], 0x88);
+    const F low_odd = _mm512_shuffle_f32x4(v[c], v[c + 4], 0xDD);
+    const F high = _mm512_shuffle_f32x4(v[c + 8], v[c + 12], 0x88);
+    const F high_odd = _mm512_shuffle_f32x4(v[c + 8], v[c + 12], 0xDD);
+    a[c] = _mm512_shuffle_f32x4(low, high, 0x88);
+    a[c + 8] = _mm512_shuffle_f32x4(low, high, 0xDD);
+    a[c + 4] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
+    a[c + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xDD);
+  }
+  for (int i = 0; i < 16; ++i) v[i] = a[i];
 }
 
 // ---- int8 dot products: stored weights are unsigned (value + offset), activations signed ----
 
 static inline I load_i8(const int8_t* p) {
   return _mm512_loadu_si512(p);
+}
+/// The nearest whole numbers. REQUIRES: within [-127, 127].
+static inline void store_i8(int8_t* p, F v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v)));
 }
 static inline I load_ints(const int32_t* p) {
   return _mm512_loadu_si512(p);

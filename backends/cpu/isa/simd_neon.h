@@ -83,16 +83,7 @@ static inline float f16_value(const uint8_t* p) {
   return static_cast<float>(value);
 }
 
-/// Lane j of the result = sum(v[j]); v has kLanes elements.
-static inline F sum_each(const F* v) {
-  const auto halves = [](F a, F b) {  // a0 + a2, a1 + a3, b0 + b2, b1 + b3
-    const float64x2_t a2 = vreinterpretq_f64_f32(a), b2 = vreinterpretq_f64_f32(b);
-    return add(vreinterpretq_f32_f64(vzip1q_f64(a2, b2)),
-               vreinterpretq_f32_f64(vzip2q_f64(a2, b2)));
-  };
-  return vpaddq_f32(halves(v[0], v[1]), halves(v[2], v[3]));
-}
-/// Sum of the lanes, in the same order as sum_each.
+/// Sum of the lanes.
 static inline float sum(F v) {
   return vpadds_f32(vadd_f32(vget_low_f32(v), vget_high_f32(v)));
 }
@@ -103,11 +94,27 @@ static inline float largest(F v) {
   return a > b ? a : b;
 }
 
+/// Lane c of v[r] becomes lane r of v[c].
+static inline void transpose(F* v) {
+  const F even_low = vzip1q_f32(v[0], v[2]), even_high = vzip2q_f32(v[0], v[2]);
+  const F odd_low = vzip1q_f32(v[1], v[3]), odd_high = vzip2q_f32(v[1], v[3]);
+  v[0] = vzip1q_f32(even_low, odd_low);
+  v[1] = vzip2q_f32(even_low, odd_low);
+  v[2] = vzip1q_f32(even_high, odd_high);
+  v[3] = vzip2q_f32(even_high, odd_high);
+}
+
 // ---- int8 dot products: weights and activations are signed; weights of formats with an offset
 // below 128 come with it ----
 
 static inline I load_i8(const int8_t* p) {
   return vld1q_s8(p);
+}
+/// The nearest whole numbers. REQUIRES: within [-127, 127].
+static inline void store_i8(int8_t* p, F v) {
+  const int16x4_t words = vmovn_s32(vcvtnq_s32_f32(v));
+  const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
+  vst1_lane_s32(reinterpret_cast<int32_t*>(p), vreinterpret_s32_s8(bytes), 0);
 }
 static inline I as_signed(uint8x16_t v) {
   return vreinterpretq_s8_u8(v);

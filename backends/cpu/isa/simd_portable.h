@@ -118,7 +118,7 @@ static inline float f16_value(const uint8_t* p) {
   return widen_f16(Bits{bits, bits, bits, bits})[0];
 }
 
-/// Sum of the lanes, in the same order as sum_each.
+/// Sum of the lanes.
 static inline float sum(F v) {
   return (v[0] + v[2]) + (v[1] + v[3]);
 }
@@ -126,10 +126,19 @@ static inline float largest(F v) {
   const float a = v[0] > v[2] ? v[0] : v[2], b = v[1] > v[3] ? v[1] : v[3];
   return a > b ? a : b;
 }
-/// Lane j of the result = sum(v[j]); v has kLanes elements.
-static inline F sum_each(const F* v) {
-  return F{sum(v[0]), sum(v[1]), sum(v[2]), sum(v[3])};
+/// Lane c of v[r] becomes lane r of v[c].
+static inline void transpose(F* v) {
+  const F a[4] = {v[0], v[1], v[2], v[3]};
+  for (int c = 0; c < 4; ++c) v[c] = F{a[0][c], a[1][c], a[2][c], a[3][c]};
 }
+
+/// The nearest whole numbers. REQUIRES: within [-127, 127].
+static inline void store_i8(int8_t* p, F v) {
+  const F rounded = round(v);
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(rounded[i]);
+}
+
+// ---- one value at a time, for int8 dot products ----
 
 static inline float multiply_add_one(float a, float b, float c) {
   return a * b + c;

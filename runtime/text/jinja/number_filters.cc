@@ -112,7 +112,7 @@ Value to_integer(Context* context, const Value& value, const Arguments& argument
   Bound bound;
   if (!bind(context, "int", arguments, {"default", "base"}, 0, &bound)) return {};
   if (!reject_undefined(context, value)) return {};
-  const Value fallback = bound.is_given[0] ? bound.values[0] : Value(std::int64_t{0});
+  Value fallback = bound.is_given[0] ? bound.values[0] : Value(std::int64_t{0});
   if (value.is_integral()) return Value(value.integer());
   if (value.kind() == Kind::real) return truncated(context, value.real(), fallback);
   if (!value.is_text()) return fallback;

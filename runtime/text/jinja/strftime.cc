@@ -18,7 +18,7 @@ std::string padded(long value, std::size_t width, char fill = '0') {
   return digits;
 }
 
-std::string without_padding(std::string text) {
+std::string without_padding(const std::string& text) {
   const std::size_t first = std::min(text.find_first_not_of("0 "), text.size() - 1);
   return text.substr(first);
 }
@@ -146,7 +146,7 @@ std::string format_time(std::string_view format, const std::tm& time) {
       out.push_back(format[at]);
       continue;
     }
-    out += drops_zeros ? without_padding(std::move(text)) : text;
+    out += drops_zeros ? without_padding(text) : text;
     at = letter;
   }
   return out;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 
+#include "converters/imatrix.h"
 #include "quant/mix.h"
 #include "runtime/io/gguf_writer.h"
 #include "tests/unit/converters/test_model.h"
@@ -20,14 +21,17 @@ struct Quantized {
   TempDir dir;
   Status status;
   std::optional<GgufFile> file;
+  std::vector<std::string> notes;
 
-  Quantized(const std::string& in, std::string_view recipe) {
+  Quantized(const std::string& in, std::string_view recipe, const std::string& imatrix = "") {
     QuantizeOptions options;
     options.in_path = in;
     options.out_path = dir / "out.gguf";
     options.recipe = recipe;
     options.n_threads = 1;
+    options.imatrix_path = imatrix;
     const auto summary = quantize(options);
+    if (summary.ok()) notes = summary->notes;
     status = summary.status();
     if (!summary.ok()) return;
     auto opened = GgufFile::open(options.out_path);
@@ -188,4 +192,63 @@ TEST_CASE("Quantize leaves nothing behind when it is stopped") {
   CHECK(quantize(options).status().code() == Code::cancelled);
   CHECK(n_calls == 3);
   CHECK(source.dir.size() == before);
+}
+
+TEST_CASE("Quantize weighs errors by an importance matrix") {
+  const TestModel model = TestModel::load("tiny-llama");
+  const Converted source(model, "f32");
+  REQUIRE(source.status.ok());
+  const GgufTensor* tensor = source.file->tensor("blk.0.ffn_up.weight");
+  const auto n_in = static_cast<std::size_t>(tensor->shape.cols());
+  std::vector<float> inputs(n_in, 0.1f);
+  for (std::size_t i = 0; i < n_in; i += 4) inputs[i] = 10.0f;
+  Imatrix imatrix;
+  Imatrix::Rows rows;
+  rows.weight = "blk.0.ffn_up.weight";
+  rows.n_rows = 1;
+  rows.n_in = tensor->shape.cols();
+  rows.values = inputs.data();
+  imatrix.add(rows);
+  imatrix.datasets = {"some.txt"};
+  REQUIRE(imatrix.write(source.dir / "im.gguf").ok());
+
+  const Quantized plain(source.dir / "out.gguf", "q4_0");
+  const Quantized weighted(source.dir / "out.gguf", "q4_0", source.dir / "im.gguf");
+  REQUIRE(plain.status.ok());
+  REQUIRE_MESSAGE(weighted.status.ok(), weighted.status.message());
+  const std::vector<float> original = source.values("blk.0.ffn_up.weight");
+  const auto weighted_error = [&](const Quantized& file) {
+    const std::vector<float> values = tensor_values(*file.file, "blk.0.ffn_up.weight");
+    double error = 0;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      error += std::pow((values[i] - original[i]) * inputs[i % n_in], 2);
+    return error;
+  };
+  CHECK(weighted_error(weighted) < 0.9 * weighted_error(plain));
+  CHECK(tensor_values(*weighted.file, "blk.1.ffn_up.weight") ==
+        tensor_values(*plain.file, "blk.1.ffn_up.weight"));
+  CHECK(plain.notes.empty());
+  CHECK(weighted.notes.size() > 1);  // every matrix but one is unknown to it
+  CHECK(**weighted.file->get_string("quantize.imatrix.file") == "im.gguf");
+  CHECK(**weighted.file->get_string("quantize.imatrix.dataset") == "some.txt");
+  CHECK(**weighted.file->get_int("quantize.imatrix.entries_count") == 1);
+}
+
+TEST_CASE("Quantize refuses the importance matrix of another model") {
+  const Converted source(TestModel::load("tiny-llama"), "f32");
+  const std::vector<float> inputs(32, 1.0f);
+  Imatrix imatrix;
+  Imatrix::Rows rows;
+  rows.weight = "blk.0.ffn_up.weight";
+  rows.n_rows = 1;
+  rows.n_in = 32;
+  rows.values = inputs.data();
+  imatrix.add(rows);
+  REQUIRE(imatrix.write(source.dir / "im.gguf").ok());
+  const Quantized other(source.dir / "out.gguf", "q4_0", source.dir / "im.gguf");
+  CHECK(other.status.code() == Code::invalid_argument);
+  CHECK(other.status.message().find("another model") != std::string::npos);
+  CHECK(other.dir.size() == 0);
+  const Quantized none(source.dir / "out.gguf", "q4_0", source.dir / "out.gguf");
+  CHECK(none.status.code() == Code::invalid_argument);
 }

@@ -174,10 +174,10 @@ TEST_CASE("compile() allocates what scratch_bytes() says") {
   const ValueId x = program.input(512);
   program.node(Op::matmul, {x, program.weight({64, 512}, DType::q4_k)});
   const std::size_t one = (*backend)->scratch_bytes(program.graph, program.graph.nodes());
-  CHECK(one >= 64 * 2 * 320);  // 64 tokens of two superblocks
-  program.node(Op::matmul, {x, program.weight({64, 512}, DType::q5_k)});
+  CHECK(one >= 64 * 512);  // 64 tokens in int8
+  program.node(Op::matmul, {x, program.weight({64, 512}, DType::tq1_0)});
   const std::size_t two = (*backend)->scratch_bytes(program.graph, program.graph.nodes());
-  CHECK(two >= one + std::size_t{3} * 32 * 512 * 4);  // a decoded slab per thread
+  CHECK(two > one);  // a decoded slab per thread is more than a panel
 }
 
 TEST_CASE("oneDNN and our kernels agree within 1e-5") {

@@ -39,7 +39,7 @@ constexpr DType kWeightTypes[] = {
 Build products(DType type) {
   return [type](Program& p) {
     const std::int64_t block = quant::info(type).block_elems;
-    const std::int64_t k = block == 256 ? 512 : block == 32 ? 96 : 75;
+    const std::int64_t k = block == 256 ? 768 : block == 32 ? 1120 : 75;
     const ValueId x = p.input(k);
     const ValueId y = p.node(Op::matmul, {x, p.weight({37, k}, type), p.weight({37})});
     const ValueId gated =
