@@ -56,7 +56,7 @@ LIBRARIES = {
     "doctest/": ["tests"],
 }
 C_HEADERS = re.compile(r"(c?(std(int|def|bool|arg|io|lib)|string|math|float|limits|assert)(\.h)?|"
-                       r"\w*mmintrin\.h|x86intrin\.h|arm_\w+\.h|cpuid\.h)$")
+                       r"\w*mmintrin\.h|x86intrin\.h|arm_\w+\.h|cpuid\.h|sys/auxv\.h|asm/hwcap\.h)$")
 LONG_HEADERS = {"runtime/api/runnel.h": 500}  # the whole C API is one installed file
 GETENV = ["runtime/base/env.cc", "apps/terminal.cc"]  # the library's, and the program's (NO_COLOR)
 DEFINES = re.compile(r"RUNNEL_|DOCTEST_CONFIG_|_GNU_SOURCE$|PCRE2_CODE_UNIT_WIDTH$")

@@ -29,6 +29,10 @@ struct IQ4_NL {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(stored_levels()),
                                nibbles(chunk + i * kBlockBytes + 2));
   }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    return levels_of(half_nibbles(chunk + i / 2 * kBlockBytes + 2, i % 2));
+  }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
     return kLevels[nibble(p + 2, i)];

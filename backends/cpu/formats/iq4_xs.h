@@ -17,7 +17,7 @@ struct IQ4_XS {
   static inline void scales(const uint8_t* chunk, float* scale, float*) {
     for (int h = 0; h < 2; ++h, chunk += kBlockBytes, scale += 8) {
       const float d = f16_value(chunk);
-#if RUNNEL_SIMD_BITS == 0
+#if RUNNEL_SIMD_BITS <= 128
       uint16_t upper;
       memcpy(&upper, chunk + 2, sizeof upper);
       for (int j = 0; j < 8; ++j) {
@@ -53,6 +53,11 @@ struct IQ4_XS {
   static inline I values(const uint8_t* chunk, int i) {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(stored_levels()),
                                nibbles(chunk + i / 8 * kBlockBytes + kNibbles + 16 * (i % 8)));
+  }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    const uint8_t* p = chunk + i / 16 * kBlockBytes + kNibbles + i % 16 / 2 * 16;
+    return levels_of(half_nibbles(p, i % 2));
   }
 #else
   static inline int8_t value(const uint8_t* p, int i) {

@@ -4,9 +4,14 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-#if RUNNEL_SIMD_BITS == 0
+#if RUNNEL_SIMD_BITS <= 128
 static const int8_t kLevels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                    1,    13,   25,  38,  53,  69,  89,  113};
+#if RUNNEL_SIMD_BITS == 128
+static inline I levels_of(uint8x16_t nibbles) {
+  return vqtbl1q_s8(load_i8(kLevels), nibbles);
+}
+#endif
 #else
 /// Levels + 128.
 static inline __m128i stored_levels() {

@@ -22,6 +22,12 @@ template <int64_t kStride>
 static inline void block_factors(const uint8_t* first, float* factor) {
 #if RUNNEL_SIMD_BITS == 0
   for (int j = 0; j < 16; ++j) factor[j] = f16_value(first + j * kStride);
+#elif RUNNEL_SIMD_BITS == 128
+  for (int j = 0; j < 16; j += 4, first += 4 * kStride) {
+    const int16x4_t four = {load_16(first), load_16(first + kStride), load_16(first + 2 * kStride),
+                            load_16(first + 3 * kStride)};
+    store(factor + j, vcvt_f32_f16(vreinterpret_f16_s16(four)));
+  }
 #else
 #if RUNNEL_SIMD_BITS == 512
   if constexpr (kStride == 18) {  // 8 factors are within 64 words
@@ -84,6 +90,17 @@ static inline I fifth_bits(const uint8_t* p) {
   const I bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
   return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(byte, bit), bit),
                           _mm256_set1_epi8(16));
+}
+#elif RUNNEL_SIMD_BITS == 128
+/// The low (half 0) or high nibbles of 16 bytes.
+static inline uint8x16_t half_nibbles(const uint8_t* p, int half) {
+  return half ? vshrq_n_u8(vld1q_u8(p), 4) : vandq_u8(vld1q_u8(p), vdupq_n_u8(15));
+}
+/// 16 where the bit of a value is set; p: 2 bytes.
+static inline uint8x16_t fifth_bits(const uint8_t* p) {
+  const uint8x16_t byte = vcombine_u8(vdup_n_u8(p[0]), vdup_n_u8(p[1]));
+  const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+  return vandq_u8(vtstq_u8(byte, bit), vdupq_n_u8(16));
 }
 #else
 /// Value i of a block's nibbles.

@@ -13,7 +13,7 @@ struct Q2_K {
   static constexpr int kPairs = 16, kD = 80;  // byte offsets
 
   static inline void scales(const uint8_t* p, float* scale, float* min) {
-#if RUNNEL_SIMD_BITS == 0
+#if RUNNEL_SIMD_BITS <= 128
     int8_t s[16], m[16];
     for (int j = 0; j < 16; ++j) {
       s[j] = static_cast<int8_t>(p[j] & 15);
@@ -38,6 +38,10 @@ struct Q2_K {
   static inline I values(const uint8_t* p, int i) {
     return _mm256_and_si256(shift_down(load_32_bytes(p + kPairs + 32 * (i / 4)), 2 * (i % 4)),
                             _mm256_set1_epi8(3));
+  }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* p, int i) {
+    return as_signed(bits_of(p + kPairs + i / 8 * 32 + i % 2 * 16, i % 8 / 2 * 2, 3));
   }
 #else
   static inline int8_t value(const uint8_t* p, int i) {

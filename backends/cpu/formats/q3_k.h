@@ -22,7 +22,7 @@ struct Q3_K {
     s[1] = (a[1] & nibble) | (((a[2] >> 2) & pair) << 4);
     s[2] = ((a[0] >> 4) & nibble) | (((a[2] >> 4) & pair) << 4);
     s[3] = ((a[1] >> 4) & nibble) | (((a[2] >> 6) & pair) << 4);
-#if RUNNEL_SIMD_BITS == 0
+#if RUNNEL_SIMD_BITS <= 128
     int8_t scales[16];
     memcpy(scales, s, sizeof s);
     for (int j = 0; j < 16; ++j) scales[j] = static_cast<int8_t>(scales[j] - 32);
@@ -48,6 +48,11 @@ struct Q3_K {
     const I high = shift_down(load_32_bytes(p), i);
     return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(3)),
                            _mm256_slli_epi16(_mm256_and_si256(high, _mm256_set1_epi8(1)), 2));
+  }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* p, int i) {
+    const uint8x16_t low = bits_of(p + kLow + i / 8 * 32 + i % 2 * 16, i % 8 / 2 * 2, 3);
+    return as_signed(vorrq_u8(low, vshlq_n_u8(bits_of(p + i % 2 * 16, i / 2, 1), 2)));
   }
 #else
   static inline int8_t value(const uint8_t* p, int i) {

@@ -25,6 +25,10 @@ struct Q4_1 {
   static inline I values(const uint8_t* chunk, int i) {
     return nibbles(chunk + i * kBlockBytes + 4);
   }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    return as_signed(half_nibbles(chunk + i / 2 * kBlockBytes + 4, i % 2));
+  }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
     return static_cast<int8_t>(nibble(p + 4, i) - kOffset);

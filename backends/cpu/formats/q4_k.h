@@ -21,6 +21,12 @@ struct Q4_K {
   static inline I values(const uint8_t* chunk, int i) {
     return low_or_high(chunk + i / 8 * kBlockBytes + 16 + 32 * (i % 8 / 2), i % 2);
   }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    const int group = i % 16 / 2;
+    const uint8_t* p = chunk + i / 16 * kBlockBytes + 16 + group / 2 * 32 + i % 2 * 16;
+    return as_signed(half_nibbles(p, group % 2));
+  }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
     const uint8_t pair = p[16 + 32 * (i / 64) + i % 32];

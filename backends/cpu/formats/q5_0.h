@@ -25,6 +25,11 @@ struct Q5_0 {
     const uint8_t* p = chunk + i * kBlockBytes;
     return _mm256_or_si256(nibbles(p + 6), fifth_bits(p + 2));
   }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    const uint8_t* p = chunk + i / 2 * kBlockBytes;
+    return as_signed(vorrq_u8(half_nibbles(p + 6, i % 2), fifth_bits(p + 2 + i % 2 * 2)));
+  }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
     const int fifth = (p[2 + i / 8] >> (i % 8)) & 1;

@@ -26,6 +26,11 @@ struct Q5_1 {
     const uint8_t* p = chunk + i * kBlockBytes;
     return _mm256_or_si256(nibbles(p + 8), fifth_bits(p + 4));
   }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    const uint8_t* p = chunk + i / 2 * kBlockBytes;
+    return as_signed(vorrq_u8(half_nibbles(p + 8, i % 2), fifth_bits(p + 4 + i % 2 * 2)));
+  }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
     const int fifth = (p[4 + i / 8] >> (i % 8)) & 1;

@@ -35,6 +35,14 @@ struct Q5_K {
         _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit), _mm256_set1_epi8(16));
     return _mm256_or_si256(low_or_high(p + 48 + 32 * (j / 2), j % 2), fifth);
   }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    const int group = i % 16 / 2;
+    const uint8_t* p = chunk + i / 16 * kBlockBytes + i % 2 * 16;
+    const uint8x16_t bit = vdupq_n_u8(static_cast<uint8_t>(1 << group));
+    const uint8x16_t fifth = vandq_u8(vtstq_u8(vld1q_u8(p + 16), bit), vdupq_n_u8(16));
+    return as_signed(vorrq_u8(half_nibbles(p + 48 + group / 2 * 32, group % 2), fifth));
+  }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
     const uint8_t pair = p[48 + 32 * (i / 64) + i % 32];

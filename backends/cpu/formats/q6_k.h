@@ -37,6 +37,13 @@ struct Q6_K {
     const I upper = _mm256_slli_epi16(_mm256_and_si256(high, _mm256_set1_epi8(3)), 4);
     return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)), upper);
   }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* p, int i) {
+    const int half = i / 8, row = i % 8 / 2, side = i % 2 * 16;
+    const uint8x16_t low = half_nibbles(p + 64 * half + row % 2 * 32 + side, row / 2);
+    const uint8x16_t high = bits_of(p + kHigh + 32 * half + side, 2 * row, 3);
+    return as_signed(vorrq_u8(low, vshlq_n_u8(high, 4)));
+  }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
     const int half = i / 128, r = i % 128;

@@ -25,6 +25,10 @@ struct Q8_0 {
     const auto* p = reinterpret_cast<const __m256i*>(chunk + i * kBlockBytes + 2);
     return _mm256_xor_si256(_mm256_loadu_si256(p), _mm256_set1_epi8(-128));
   }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    return as_signed(vld1q_u8(chunk + i / 2 * kBlockBytes + 2 + i % 2 * 16));
+  }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
     return static_cast<int8_t>(p[2 + i]);

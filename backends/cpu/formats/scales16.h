@@ -4,7 +4,7 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-#if RUNNEL_SIMD_BITS == 0
+#if RUNNEL_SIMD_BITS <= 128
 static inline void scales16(const int8_t* s, float d, float* scale) {
   for (int j = 0; j < 16; ++j) scale[j] = d * static_cast<float>(s[j]);
 }
@@ -37,6 +37,11 @@ static inline I load_32_bytes(const uint8_t* p) {
 }
 static inline I shift_down(I words, int bits) {
   return _mm256_srl_epi16(words, _mm_cvtsi32_si128(bits));
+}
+#elif RUNNEL_SIMD_BITS == 128
+/// 16 bytes of which only the lowest bits, `mask`, are wanted after a shift.
+static inline uint8x16_t bits_of(const uint8_t* p, int shift, uint8_t mask) {
+  return vandq_u8(vshlq_u8(vld1q_u8(p), vdupq_n_s8(static_cast<int8_t>(-shift))), vdupq_n_u8(mask));
 }
 #endif
 

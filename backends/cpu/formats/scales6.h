@@ -5,7 +5,7 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-#if RUNNEL_SIMD_BITS != 0
+#if RUNNEL_SIMD_BITS >= 256
 /// The 8 scales and 8 minimums of a superblock that starts with `head`.
 static inline __m128i scale_bytes(__m128i head) {
   // Words of head: d and dmin, a, b, c. Words of the result: a c' (scales), b c" (minimums).
@@ -20,7 +20,7 @@ static inline __m128i scale_bytes(__m128i head) {
 /// scale and min of the 16 groups of two superblocks, kStride bytes apart.
 template <int64_t kStride>
 static inline void scales6(const uint8_t* chunk, float* scale, float* min) {
-#if RUNNEL_SIMD_BITS == 0
+#if RUNNEL_SIMD_BITS <= 128
   for (int h = 0; h < 2; ++h, chunk += kStride, scale += 8, min += 8) {
     const uint32_t a = load_32(chunk + 4), b = load_32(chunk + 8), c = load_32(chunk + 12);
     const uint32_t scales[2] = {a & 0x3F3F3F3Fu, (c & 0x0F0F0F0Fu) | ((a >> 2) & 0x30303030u)};

@@ -12,8 +12,9 @@ namespace runnel::cpu::RUNNEL_ISA {
 namespace {
 
 // Rows and registers of a tile: 6 x 4 of 32 registers, 4 x 2 or 2 x 2 of 16.
-constexpr int kRows = kLanes == 16 ? 6 : kLanes == 8 ? 4 : 2;
-constexpr int kColumns = kLanes == 16 ? 4 : 2;
+constexpr bool kHas32 = RUNNEL_SIMD_BITS == 512 || RUNNEL_SIMD_BITS == 128;
+constexpr int kRows = kHas32 ? 6 : kLanes == 8 ? 4 : 2;
+constexpr int kColumns = kHas32 ? 4 : 2;
 
 inline int64_t padded(int64_t head_dim) {
   return (head_dim + kLanes - 1) / kLanes * kLanes;

@@ -75,6 +75,19 @@ int64_t int8_chains(int64_t rounds) {
   for (int64_t r = 0; r < rounds; ++r)
     for (I& sum : sums) sum = kept(_mm256_add_epi16(sum, _mm256_maddubs_epi16(sum, ones)));
   return rounds * kChains * 32 * 2;
+#elif RUNNEL_SIMD_BITS == 128
+  const I ones = vdupq_n_s8(1);
+  Dots sums[kChains];
+  for (Dots& sum : sums) sum = vdupq_n_s32(0);
+  for (int64_t r = 0; r < rounds; ++r)
+    for (Dots& sum : sums)
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+      sum = kept(vmmlaq_s32(sum, ones, ones));
+  return rounds * kChains * 32 * 2;
+#else
+      sum = kept(add_products(sum, ones, kept(ones)));
+  return rounds * kChains * 16 * 2;
+#endif
 #else
   // What the compiler makes of the loop that the kernels use.
   constexpr int kValues = 512;

@@ -35,6 +35,13 @@ void pack_panel(const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, v
 template <class Format>
 void panel(const PanelTask& task);
 
+/// Values of a token side by side in a tile.
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+constexpr int kTileWord = 8;
+#else
+constexpr int kTileWord = 4;
+#endif
+
 /// Order of the groups in panels and tiles: chain by chain, and the chains so that the sums of
 /// neighbours are halves, quarters and pairs of all chains.
 struct PanelOrder {

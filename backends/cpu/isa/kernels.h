@@ -78,7 +78,7 @@ struct alignas(64) Chunk {
 inline constexpr int64_t kPanelTokens = 6;
 template <int group>
 struct alignas(64) TileGroup {
-  int8_t q[group / 4][kPanelTokens][4];
+  int8_t q[group * kPanelTokens];  // [group / 4][kPanelTokens][4]; i8mm: [group / 8][..][8]
   float scale[kPanelTokens];
   int32_t start[kPanelTokens];     // -128 * sum of q: packed weights are stored + 128
   float scaled_sum[kPanelTokens];  // scale * sum

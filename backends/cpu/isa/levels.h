@@ -1,6 +1,10 @@
 // The ISA levels compiled into this program, lowest first. For baseline files only.
 #pragma once
 #include <stdint.h>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include "backends/cpu/isa/kernels.h"
 
@@ -16,9 +20,16 @@ extern const Kernels kKernels;
 namespace avx512 {
 extern const Kernels kKernels;
 }
+#elif defined(__aarch64__)
+namespace dotprod {
+extern const Kernels kKernels;
+}
+namespace i8mm {
+extern const Kernels kKernels;
+}
 #endif
 
-enum class Isa : uint8_t { baseline, avx2, avx512 };
+enum class Isa : uint8_t { baseline, avx2, avx512, dotprod, i8mm };
 
 struct IsaLevel {
   Isa isa;
@@ -34,6 +45,9 @@ inline constexpr IsaLevel kIsaLevels[] = {
 #if defined(__x86_64__)
     {Isa::avx2, "avx2", "avx2", "AVX2", &avx2::kKernels},
     {Isa::avx512, "avx512", "avx512vnni", "AVX-512 VNNI", &avx512::kKernels},
+#elif defined(__aarch64__)
+    {Isa::dotprod, "dotprod", "dotprod", "NEON dotprod", &dotprod::kKernels},
+    {Isa::i8mm, "i8mm", "i8mm", "NEON i8mm", &i8mm::kKernels},
 #endif
 };
 // clang-format on
@@ -48,6 +62,10 @@ inline bool can_run(Isa isa) {
     return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni");
+#elif defined(__aarch64__)
+  const bool has_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  if (isa == Isa::dotprod) return has_dotprod;
+  if (isa == Isa::i8mm) return has_dotprod && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
 #endif
   return isa == Isa::baseline;
 }

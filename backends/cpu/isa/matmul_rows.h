@@ -3,15 +3,14 @@
 // kernels.h) eight groups at a time. Per weight: its unpacking, once for up to 4 tokens, and 1/64
 // dot instruction and about 1/16 reduction instruction per token.
 #pragma once
-#include "backends/cpu/isa/functions.h"
+#include "backends/cpu/isa/activations.h"
+#if RUNNEL_SIMD_BITS == 128
+#include "backends/cpu/isa/chunk_neon.h"
+#elif RUNNEL_SIMD_BITS == 0
+#include "backends/cpu/isa/chunk_plain.h"
+#endif
 
 namespace runnel::cpu::RUNNEL_ISA {
-
-/// Values of 16 groups, in blocks of the file.
-template <class Format>
-constexpr int64_t kValues = 16 * Format::kGroup;
-template <class Format>
-constexpr int64_t kBytes = kValues<Format> / Format::kBlockValues* Format::kBlockBytes;
 
 /// How far ahead of a row's use memory is asked for; the hardware stops at each page. Measured on
 /// Cascade Lake, one thread, from memory: q4_0 8.0 -> 10.4 GB/s of 11.3, q6_k 7.4 -> 9.9.
@@ -19,30 +18,7 @@ constexpr int64_t kPrefetchBytes = 3072;
 /// Weight rows read side by side, far apart: memory answers four streams faster than one.
 constexpr int kStreams = 4;
 
-/// Part of a row of Chunks that a weight chunk multiplies.
-struct Activations {
-  const int8_t* q;
-  const float* scale;  // per 32 values
-  const int32_t* sum;  // per group
-};
-/// Formats with a function split() (AVX-512 only) give the nibbles of 4 groups in two registers,
-/// first and second halves: as they are in memory, and with half the registers to gather.
-template <class Format>
-constexpr bool kIsSplit = requires {
-  &Format::split;
-};
-template <class Format>
-inline Activations activations(const Chunk* row, int64_t chunk) {
-  if constexpr (Format::kGroup == 32) {
-    const Chunk& x = row[chunk];
-    return {kIsSplit<Format> ? x.split : x.q, x.scale, x.sum};
-  }
-  const int64_t half = chunk % 2;
-  const Chunk& x = row[chunk / 2];
-  return {x.q + 256 * half, x.scale + 8 * half, x.half_sum + 16 * half};
-}
-
-#if RUNNEL_SIMD_BITS != 0
+#if RUNNEL_SIMD_BITS >= 256
 using Chains = __m256;
 inline Chains no_chains() {
   return _mm256_setzero_ps();
@@ -119,42 +95,6 @@ inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Ch
   }
 }
 
-#else
-struct Chains {
-  float chain[kChains];
-};
-inline Chains no_chains() {
-  return {};
-}
-inline float total(const Chains& chains) {
-  float c[kChains];
-  memcpy(c, chains.chain, sizeof c);
-  for (int half = kChains / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) c[i] += c[i + half];
-  return c[0];
-}
-
-template <class Format, int T>
-inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Chains* chains) {
-  float scale[16], min[16];
-  Format::scales(w, scale, min);
-  int8_t weight[kValues<Format>];
-  for (int64_t i = 0; i < kValues<Format>; ++i)
-    weight[i] = Format::value(w + i / Format::kBlockValues * Format::kBlockBytes,
-                              static_cast<int>(i % Format::kBlockValues));
-  for (int t = 0; t < T; ++t) {
-    const Activations a = activations<Format>(x[t], chunk);
-    for (int g = 0; g < 16; ++g) {
-      const int at = g * Format::kGroup;
-      const auto dot = static_cast<float>(dot_signed(weight + at, a.q + at, Format::kGroup));
-      const float x_scale = a.scale[at / 32];
-      float& chain = chains[t].chain[g % kChains];
-      chain = multiply_add_one(dot, scale[g] * x_scale, chain);
-      if constexpr (Format::kHasMin)
-        chain = multiply_add_one(min[g], x_scale * static_cast<float>(a.sum[g]), chain);
-    }
-  }
-}
 #endif
 
 // R weight rows, `apart` rows from each other, times T tokens.

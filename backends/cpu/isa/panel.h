@@ -1,23 +1,26 @@
 // y = x W^T for one quantised format with many tokens. 32 weight rows are unpacked once into a
-// panel: per group, in PanelOrder, bytes [group / 4][32 rows][4 values] stored + 128, then 32
-// scales and perhaps 32 minimums. A product keeps 32 rows x T tokens in registers: per group of 32,
-// token and 16 rows 8 dot instructions, a conversion, a product and a sum, so at best 8 of 11
-// vector instructions are dots; 8 loads feed 12 dots.
+// panel, which meets tiles of tokens. On ARM64 see panel_neon.h; with AVX-512: per group, in
+// PanelOrder, bytes [group / 4][32 rows][4 values] stored + 128, then 32 scales and perhaps 32
+// minimums. A product keeps 32 rows x T tokens in registers: per group of 32, token and 16 rows 8
+// dot instructions, a conversion, a product and a sum, so at best 8 of 11 vector instructions are
+// dots; 8 loads feed 12 dots.
 #pragma once
 #include "backends/cpu/isa/matmul_rows.h"
+#include "backends/cpu/isa/panel_neon.h"
 
 #if RUNNEL_SIMD_BITS == 512
 namespace runnel::cpu::RUNNEL_ISA {
 
+// The 16 groups from `first` on of rows [row, row + 16) of the panel; rows: their chunks.
 template <class Format>
-constexpr int64_t kPanelGroupBytes = kPanelRows*(Format::kGroup + (Format::kHasMin ? 8 : 4));
-
-// The 16 groups from `first` on of 16 rows; rows: their chunks; to: the panel, moved to the rows.
-template <class Format>
-void pack_chunk(const uint8_t* const* rows, int64_t first, const PanelOrder& order, uint8_t* to) {
+void pack_chunk(const uint8_t* const* rows,
+                int64_t row,
+                int64_t first,
+                const PanelOrder& order,
+                uint8_t* panel) {
   constexpr int kWords = Format::kGroup / 4, kGroups = 64 / Format::kGroup;  // per register
   const auto place = [&](int64_t g) {
-    return to + order.place(first + g) * kPanelGroupBytes<Format>;
+    return panel + 4 * row + order.place(first + g) * kPanelGroupBytes<Format>;
   };
   const I raise = _mm512_set1_epi8(static_cast<char>(128 - Format::kOffset));
   for (int i = 0; i < 16 / kGroups; ++i) {
@@ -43,6 +46,12 @@ void pack_chunk(const uint8_t* const* rows, int64_t first, const PanelOrder& ord
   if constexpr (Format::kHasMin) pack(min, kPanelRows * (Format::kGroup + 4));
 }
 
+}  // namespace runnel::cpu::RUNNEL_ISA
+#endif
+
+#if RUNNEL_SIMD_BITS == 512 || defined(__ARM_FEATURE_DOTPROD)
+namespace runnel::cpu::RUNNEL_ISA {
+
 template <class Format>
 void pack_panel(const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, void* panel) {
   const PanelOrder order(k / Format::kGroup);
@@ -60,11 +69,12 @@ void pack_panel(const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, v
                  static_cast<size_t>(left / Format::kBlockValues * Format::kBlockBytes));
         rows[r] = rest[r];
       }
-      pack_chunk<Format>(rows, first, order, static_cast<uint8_t*>(panel) + 4 * row);
+      pack_chunk<Format>(rows, row, first, order, static_cast<uint8_t*>(panel));
     }
 }
+#if RUNNEL_SIMD_BITS == 512
 
-inline I broadcast_word(const int8_t (&x)[4]) {
+inline I broadcast_word(const int8_t* x) {
   int32_t word;
   memcpy(&word, x, sizeof word);
   return _mm512_set1_epi32(word);
@@ -87,7 +97,7 @@ inline void add_group(const uint8_t* w, const TileGroup<Format::kGroup>& x, Bloc
     const I second = _mm512_loadu_si512(w + 128 * word + 64);
 #pragma GCC unroll 6
     for (int t = 0; t < T; ++t) {
-      const I values = broadcast_word(x.q[word][t]);
+      const I values = broadcast_word(x.q + 4 * (kPanelTokens * word + t));
       dot[0][t] = _mm512_dpbusd_epi32(dot[0][t], first, values);
       dot[1][t] = _mm512_dpbusd_epi32(dot[1][t], second, values);
     }
@@ -139,6 +149,8 @@ void multiply_panel(const PanelTask& task) {
       _mm512_mask_storeu_ps(y + 16, static_cast<__mmask16>(rows >> 16), chain.rows[1][t]);
     }
 }
+
+#endif
 
 template <class Format>
 void panel(const PanelTask& task) {

@@ -20,11 +20,13 @@ inline float quantize_32(const float* x, int8_t* q) {
 }
 
 inline int32_t sum_16(const int8_t* q) {
-#if RUNNEL_SIMD_BITS != 0
+#if RUNNEL_SIMD_BITS >= 256
   const __m128i stored = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)),
                                        _mm_set1_epi8(-128));  // + 128
   const __m128i sums = _mm_sad_epu8(stored, _mm_setzero_si128());
   return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
+#elif RUNNEL_SIMD_BITS == 128
+  return vaddlvq_s8(load_i8(q));
 #else
   int32_t total = 0;
   for (int i = 0; i < 16; ++i) total += q[i];
@@ -44,8 +46,8 @@ void pack_groups(
     for (int64_t t = 0; t < n_tokens; ++t) {
       const Chunk& x = rows[t * row_chunks + g / per_chunk];
       const int32_t sum = group == 32 ? x.sum[at] : x.half_sum[at];
-      for (int word = 0; word < group / 4; ++word)
-        memcpy(to.q[word][t], x.q + group * at + 4 * word, 4);
+      for (int64_t i = 0; i < group; i += kTileWord)
+        memcpy(to.q + kPanelTokens * i + kTileWord * t, x.q + group * at + i, kTileWord);
       to.scale[t] = x.scale[group * at / 32];
       to.start[t] = -128 * sum;
       to.scaled_sum[t] = to.scale[t] * static_cast<float>(sum);

@@ -7,13 +7,16 @@
 #include <stdint.h>
 #include <string.h>
 
-// RUNNEL_SIMD_BITS: 512, 256, or 0 for plain C++.
+// RUNNEL_SIMD_BITS: 512, 256, 128 for NEON, or 0 for plain C++.
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define RUNNEL_SIMD_BITS 512
 #include "backends/cpu/isa/simd_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define RUNNEL_SIMD_BITS 256
 #include "backends/cpu/isa/simd_avx2.h"
+#elif defined(__aarch64__)
+#define RUNNEL_SIMD_BITS 128
+#include "backends/cpu/isa/simd_neon.h"
 #else
 #define RUNNEL_SIMD_BITS 0
 #include "backends/cpu/isa/simd_portable.h"

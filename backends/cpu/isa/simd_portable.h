@@ -4,9 +4,6 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__aarch64__)
-#include <arm_neon.h>
-#endif
 
 namespace runnel::cpu::RUNNEL_ISA {
 
@@ -43,13 +40,7 @@ static inline F div(F a, F b) {
   return a / b;
 }
 static inline F fma(F a, F b, F c) {
-#if defined(__aarch64__)
-  return reinterpret_cast<F>(vfmaq_f32(reinterpret_cast<float32x4_t>(c),
-                                       reinterpret_cast<float32x4_t>(a),
-                                       reinterpret_cast<float32x4_t>(b)));
-#else
   return a * b + c;
-#endif
 }
 static inline F choose(Ints where, F a, F b) {
   return reinterpret_cast<F>((reinterpret_cast<Ints>(a) & where) |
@@ -150,11 +141,7 @@ static inline void store_i8(int8_t* p, F v) {
 // ---- one value at a time, for int8 dot products ----
 
 static inline float multiply_add_one(float a, float b, float c) {
-#if defined(__aarch64__)
-  return __builtin_fmaf(a, b, c);
-#else
   return a * b + c;
-#endif
 }
 static inline int32_t dot_signed(const int8_t* w, const int8_t* x, int n) {
   int32_t total = 0;
