@@ -19,6 +19,7 @@ struct Activations {
   const int8_t* q;
   const float* scale;  // per 32 values
   const int32_t* sum;  // per group
+  const float* scaled_sum;
 };
 /// Formats with a function split() (AVX-512 only) give the nibbles of 4 groups in two registers,
 /// first and second halves: as they are in memory, and with half the registers to gather.
@@ -30,11 +31,12 @@ template <class Format>
 inline Activations activations(const Chunk* row, int64_t chunk) {
   if constexpr (Format::kGroup == 32) {
     const Chunk& x = row[chunk];
-    return {kIsSplit<Format> ? x.split : x.q, x.scale, x.sum};
+    return {kIsSplit<Format> ? x.split : x.q, x.scale, x.sum, x.scaled_sum};
   }
   const int64_t half = chunk % 2;
   const Chunk& x = row[chunk / 2];
-  return {x.q + 256 * half, x.scale + 8 * half, x.half_sum + 16 * half};
+  return {x.q + 256 * half, x.scale + 8 * half, x.half_sum + 16 * half,
+          x.scaled_half_sum + 16 * half};
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

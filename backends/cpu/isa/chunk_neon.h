@@ -47,7 +47,7 @@ inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Ch
       F& chain = quarter % 2 ? chains[t].high : chains[t].low;
       chain = fma(dot, mul(load(scale + 4 * quarter), x_scale), chain);
       if constexpr (Format::kHasMin)
-        chain = fma(load(min + 4 * quarter), mul(x_scale, to_float(sums)), chain);
+        chain = fma(load(min + 4 * quarter), load(a.scaled_sum + 4 * quarter), chain);
     }
   }
 }

@@ -35,8 +35,7 @@ inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Ch
       const float x_scale = a.scale[at / 32];
       float& chain = chains[t].chain[g % kChains];
       chain = multiply_add_one(dot, scale[g] * x_scale, chain);
-      if constexpr (Format::kHasMin)
-        chain = multiply_add_one(min[g], x_scale * static_cast<float>(a.sum[g]), chain);
+      if constexpr (Format::kHasMin) chain = multiply_add_one(min[g], a.scaled_sum[g], chain);
     }
   }
 }

@@ -71,6 +71,8 @@ struct alignas(64) Chunk {
   float scale[16];             // of 32 values each
   int32_t sum[16];             // of the q of 32 values each
   int32_t half_sum[32];        // of 16 values each
+  float scaled_sum[16];        // scale * sum
+  float scaled_half_sum[32];
 };
 
 /// A tile: up to kPanelTokens tokens for products with packed weights, in groups of `group` values,

@@ -79,17 +79,15 @@ inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Ch
       const Activations a = activations<Format>(x[t], chunk);
       const I gathered = gather<Format>(weight, a.q + 4 * kLanes * kRegisters * part);
       const int64_t lane = part * kLanes;
-      const I sums = load_ints(a.sum + lane);
-      const I exact = take_offset<Format::kOffset>(gathered, sums);
+      const I exact = take_offset<Format::kOffset>(gathered, load_ints(a.sum + lane));
       const F x_scale = group_scales<Format::kGroup>(a.scale, part);
       const F dot = to_float(exact), scales = mul(load(scale + lane), x_scale);
-      const F scaled_sums = mul(x_scale, to_float(sums));
 #pragma GCC unroll 2
       for (int half = 0; half < kLanes / 8; ++half) {
         chains[t] = _mm256_fmadd_ps(half_of(dot, half), half_of(scales, half), chains[t]);
         if constexpr (Format::kHasMin)
           chains[t] = _mm256_fmadd_ps(_mm256_load_ps(min + lane + 8 * half),
-                                      half_of(scaled_sums, half), chains[t]);
+                                      _mm256_loadu_ps(a.scaled_sum + lane + 8 * half), chains[t]);
       }
     }
   }

@@ -50,7 +50,7 @@ void pack_groups(
         memcpy(to.q + kPanelTokens * i + kTileWord * t, x.q + group * at + i, kTileWord);
       to.scale[t] = x.scale[group * at / 32];
       to.start[t] = -128 * sum;
-      to.scaled_sum[t] = to.scale[t] * static_cast<float>(sum);
+      to.scaled_sum[t] = group == 32 ? x.scaled_sum[at] : x.scaled_half_sum[at];
     }
   }
 }
@@ -66,9 +66,12 @@ void quantize(const float* x, int64_t k, Chunk* out) {
       out->scale[g] = quantize_32(x + first + 32 * g, q);
       memcpy(out->split + 128 * (g / 4) + 16 * (g % 4), q, 16);
       memcpy(out->split + 128 * (g / 4) + 16 * (g % 4) + 64, q + 16, 16);
-      out->half_sum[2 * g] = sum_16(q);
-      out->half_sum[2 * g + 1] = sum_16(q + 16);
+      for (int64_t half = 2 * g; half < 2 * g + 2; ++half) {
+        out->half_sum[half] = sum_16(q + 16 * (half - 2 * g));
+        out->scaled_half_sum[half] = out->scale[g] * static_cast<float>(out->half_sum[half]);
+      }
       out->sum[g] = out->half_sum[2 * g] + out->half_sum[2 * g + 1];
+      out->scaled_sum[g] = out->scale[g] * static_cast<float>(out->sum[g]);
     }
   }
 }
