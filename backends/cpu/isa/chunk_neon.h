@@ -51,6 +51,8 @@ inline void add_chunk(const uint8_t* w, const Chunk* const* x, int64_t chunk, Ch
       chain = fma(dot, mul(load(scale + 4 * quarter), x_scale), chain);
       if constexpr (Format::kHasMin)
         chain = fma(load(min + 4 * quarter), load(a.scaled_sum + 4 * quarter), chain);
+      // Else g++ 12 loads all quarters' operands first and spills.
+      if constexpr (T > 1) asm volatile("" : : : "memory");
     }
   }
 }
