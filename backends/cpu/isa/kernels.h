@@ -45,6 +45,7 @@ inline constexpr int group_of(Fast format) {
 //   y = ((c0 + c4) + (c2 + c6)) + ((c1 + c5) + (c3 + c7)),
 // where dot is exact in integers.
 inline constexpr int64_t kChains = 8;
+
 /// y[t][n] = dot(x[t], w[n]) for n < n_rows, t < n_tokens. Each element is accumulated in the same
 /// order whatever n_rows and n_tokens are.
 struct MatmulTask {
