@@ -2,7 +2,8 @@
 """Formatting and clang-tidy over all C++ files, with the tools of version 14.
 
 Usage: lint.py format [--fix]
-       lint.py tidy BUILD_DIR     results are kept in BUILD_DIR/tidy by hash of all they depend on
+       lint.py tidy BUILD_DIR [SECONDS]     starts nothing new after SECONDS; results are kept in
+                                            BUILD_DIR/tidy by hash of all they depend on
 Exit code 77 when the tool is not there: the test counts as skipped.
 """
 import concurrent.futures
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDERS = ["quant", "runtime", "backends", "converters", "apps", "tests"]
@@ -171,7 +173,7 @@ def groups_of(entries):
     return [group[2] for group in groups]
 
 
-def run_tidy(build):
+def run_tidy(build, seconds):
     tool = find_tool("clang-tidy")
     if not works(tool):
         print("lint: skipped, clang-tidy 14 cannot read this machine's standard library")
@@ -184,21 +186,32 @@ def run_tidy(build):
                if f.startswith(tuple(os.path.join(ROOT, d) + "/" for d in FOLDERS[:-1]))]
     groups = groups_of([e for e in entries if not os.path.exists(stamp_of(tool, build, e))])
     groups.sort(key=len, reverse=True)
+    deadline = time.monotonic() + seconds
+    late = []
+
+    def check(group):
+        if time.monotonic() < deadline:
+            return tidy_group(tool, build, group)
+        late.extend(group)
+        return ""
+
     n_bad = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for output in pool.map(lambda g: tidy_group(tool, build, g), groups):
+        for output in pool.map(check, groups):
             n_bad += bool(output)
             if output:
                 print(output, flush=True)
     print(f"lint: tidy {len(entries)} files, {n_bad} groups with complaints")
+    if late:
+        print(f"lint: {len(late)} files left for the next run: the time was up")
     return 1 if n_bad or not entries else 0
 
 
 def main():
     if sys.argv[1:2] == ["format"]:
         return run_format(sys.argv[2:] == ["--fix"])
-    if sys.argv[1:2] == ["tidy"] and len(sys.argv) == 3:
-        return run_tidy(sys.argv[2])
+    if sys.argv[1:2] == ["tidy"] and len(sys.argv) in (3, 4):
+        return run_tidy(sys.argv[2], float(sys.argv[3]) if len(sys.argv) == 4 else float("inf"))
     print(__doc__)
     return 2
 
