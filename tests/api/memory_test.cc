@@ -1,4 +1,6 @@
 // The memory plan is asked before anything is loaded, and the run stays within it.
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <sstream>
@@ -35,6 +37,9 @@ TEST_CASE("Api: a run stays within the memory plan") {
   const std::uint64_t promised =
       plan.weight_bytes + plan.arena_bytes + plan.kv_bytes + plan.state_bytes + plan.other_bytes;
 
+#if defined(__GLIBC__)
+  malloc_trim(0);  // what earlier tests freed would hide what this one takes
+#endif
   const std::uint64_t before = private_bytes();
   std::uint64_t peak = before;
   {
