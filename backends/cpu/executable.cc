@@ -9,6 +9,7 @@
 #include "backends/cpu/steps/product.h"
 #include "runtime/backend/host_buffer.h"
 #include "runtime/base/checked.h"
+#include "runtime/base/huge_pages.h"
 
 namespace runnel::cpu {
 namespace {
@@ -121,6 +122,7 @@ class CpuExecutable final : public Executable {
     layout_ = layout;
     counters_ = std::vector<TaskCounter>(steps_.size());
     RUNNEL_ASSIGN(scratch_, HostBuffer::allocate(layout.total(pool_.size())));
+    prefer_huge_pages({scratch_->host(), scratch_->size()});
     return {};
   }
 

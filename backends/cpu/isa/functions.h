@@ -9,8 +9,13 @@ void matmul_f32(const MatmulTask& task);
 void matmul_f16(const MatmulTask& task);
 void matmul_bf16(const MatmulTask& task);
 void quantize(const float* x, int64_t k, Chunk* out);
-void pack_tile(
-    const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int group, int64_t k, void* tile);
+void pack_tile(const Chunk* rows,
+               int64_t row_chunks,
+               int64_t n_tokens,
+               int group,
+               int64_t k,
+               uint8_t* tiles,
+               int64_t piece_bytes);
 void from_f16(const void* src, float* dst, int64_t n);
 void from_bf16(const void* src, float* dst, int64_t n);
 void to_f16(const float* src, void* dst, int64_t n);
@@ -56,6 +61,39 @@ struct PanelOrder {
   inline int64_t count(int64_t j) const { return (n_groups + kChains - 1 - chain(j)) / kChains; }
   inline int64_t place(int64_t group) const { return first[group % kChains] + group / kChains; }
 };
+
+/// Sums the groups [task.first, task.last) of all chains. Sums: the chain sums of a block of rows
+/// and tokens; held [4]: the chain under way last. add_group(place, chain) adds one group's
+/// products; returns true with the result in `chain` when all groups are in.
+template <class Sums, class AddGroup>
+inline bool sum_chains(const PanelTask& task,
+                       const PanelOrder& order,
+                       Sums* held,
+                       Sums& chain,
+                       const AddGroup& add_group) {
+  int64_t j = 0, start = 0;
+  while (task.first > 0 && start + order.count(j) <= task.first) start += order.count(j++);
+  for (; j < kChains; ++j) {
+    const int64_t end = start + order.count(j);
+    int64_t place = task.first > start ? task.first : start;
+    if (place == task.last && task.last < order.n_groups) return false;
+    if (place > start)
+      chain = held[3];
+    else
+      chain.clear();
+    for (const int64_t to = task.last < end ? task.last : end; place < to; ++place)
+      add_group(place, chain);
+    if (place < end) {
+      held[3] = chain;
+      return false;
+    }
+    int level = 0;
+    for (; (j >> level) & 1; ++level) chain.add_to(held[level]);
+    if (j + 1 < kChains) held[level] = chain;
+    start = end;
+  }
+  return true;
+}
 
 /// Row of x that token t reads.
 static inline const uint8_t* x_row(const MatmulTask& task, int64_t t) {

@@ -76,8 +76,10 @@ struct alignas(64) Chunk {
   float scaled_half_sum[32];
 };
 
-/// A tile: up to kPanelTokens tokens for products with packed weights, in groups of `group` values,
-/// in the order of PanelOrder.
+/// Products with packed weights go through k in pieces that stay in the L1 cache.
+inline constexpr int64_t kPieceValues = 512;
+/// A tile: up to kPanelTokens tokens of a piece, in groups of `group` values, in the order of
+/// PanelOrder. The tiles of all tokens follow each other; then those of the next piece.
 inline constexpr int64_t kPanelTokens = 6;
 template <int group>
 struct alignas(64) TileGroup {
@@ -86,9 +88,9 @@ struct alignas(64) TileGroup {
   int32_t start[kPanelTokens];     // -128 * sum of q: packed weights are stored + 128
   float scaled_sum[kPanelTokens];  // scale * sum
 };
-inline constexpr int64_t tile_bytes(int group, int64_t k) {
-  return group == 32 ? k / 32 * int64_t{sizeof(TileGroup<32>)}
-                     : k / 16 * int64_t{sizeof(TileGroup<16>)};
+inline constexpr int64_t tile_bytes(int group) {
+  return group == 32 ? kPieceValues / 32 * int64_t{sizeof(TileGroup<32>)}
+                     : kPieceValues / 16 * int64_t{sizeof(TileGroup<16>)};
 }
 
 /// Weight rows packed together.
@@ -98,14 +100,19 @@ inline constexpr int64_t panel_bytes(int64_t k) {
   return kPanelRows * (k + k / 16 * 8);
 }
 
-/// y[t][n] = dot(x[t], w[n]) for n < n_rows <= kPanelRows, t < n_tokens <= kPanelTokens.
+/// y[t][n] = dot(x[t], w[n]) for n < n_rows <= kPanelRows, t < n_tokens <= kPanelTokens, a piece at
+/// a time: groups [first, last) in the order of PanelOrder. The last piece writes y.
 struct PanelTask {
   float* y;           // y[t] starts at y + t * y_stride
   int64_t y_stride;   // floats
   const void* panel;  // from Kernels::pack_panel of the same format
-  const void* x;      // TileGroups
+  const void* x;      // the piece's tile
   int64_t k, n_rows, n_tokens;
+  int64_t first, last;
+  float* sums;  // [kPanelSums], 64-byte aligned; kept from piece to piece
 };
+/// The chain under way, and sums of 1, 2 and 4 chains that wait for their neighbours.
+inline constexpr int64_t kPanelSums = 4 * kPanelRows * kPanelTokens;
 
 /// Causal attention of the query heads that share one KV head, for consecutive tokens. Keys are
 /// taken page by page, so each row's result is independent of n_tokens.
@@ -152,9 +159,15 @@ struct Kernels {
   void (*pack_panel[kFastCount])(
       const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, void* panel);
   void (*panel[kFastCount])(const PanelTask& task);
-  /// rows: n_tokens <= kPanelTokens rows of Chunks, row_chunks apart -> k / group TileGroups.
-  void (*pack_tile)(
-      const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int group, int64_t k, void* tile);
+  /// rows: n_tokens <= kPanelTokens rows of Chunks, row_chunks apart -> a tile of each piece,
+  /// piece_bytes apart.
+  void (*pack_tile)(const Chunk* rows,
+                    int64_t row_chunks,
+                    int64_t n_tokens,
+                    int group,
+                    int64_t k,
+                    uint8_t* tiles,
+                    int64_t piece_bytes);
   /// n values of f16 or bf16 -> f32, and f32 -> f16 (nearest even).
   void (*from_f16)(const void* src, float* dst, int64_t n);
   void (*from_bf16)(const void* src, float* dst, int64_t n);

@@ -83,6 +83,19 @@ inline I broadcast_word(const int8_t* x) {
 template <int T>
 struct Block {
   F rows[2][T];
+
+  inline void clear() {
+#pragma GCC unroll 6
+    for (int t = 0; t < T; ++t) rows[0][t] = rows[1][t] = zero();
+  }
+  /// this = held + this
+  inline void add_to(const Block& held) {
+#pragma GCC unroll 6
+    for (int t = 0; t < T; ++t) {
+      rows[0][t] = add(held.rows[0][t], rows[0][t]);
+      rows[1][t] = add(held.rows[1][t], rows[1][t]);
+    }
+  }
 };
 
 // Adds one group's products to a chain of each row and token.
@@ -122,24 +135,14 @@ inline void add_group(const uint8_t* w, const TileGroup<Format::kGroup>& x, Bloc
 template <class Format, int T>
 void multiply_panel(const PanelTask& task) {
   const auto* w = static_cast<const uint8_t*>(task.panel);
-  const auto* x = static_cast<const TileGroup<Format::kGroup>*>(task.x);
-  const PanelOrder order(task.k / Format::kGroup);
-  Block<T> held[3];  // sums of 1, 2 and 4 chains that wait for their neighbours
+  const auto* x = static_cast<const TileGroup<Format::kGroup>*>(task.x) - task.first;
   Block<T> chain;
-  for (int64_t j = 0; j < kChains; ++j) {
-#pragma GCC unroll 6
-    for (int t = 0; t < T; ++t) chain.rows[0][t] = chain.rows[1][t] = zero();
-    for (int64_t left = order.count(j); left > 0; --left, w += kPanelGroupBytes<Format>, ++x)
-      add_group<Format, T>(w, *x, chain);
-    int level = 0;
-    for (; (j >> level) & 1; ++level)
-#pragma GCC unroll 6
-      for (int t = 0; t < T; ++t) {
-        chain.rows[0][t] = add(held[level].rows[0][t], chain.rows[0][t]);
-        chain.rows[1][t] = add(held[level].rows[1][t], chain.rows[1][t]);
-      }
-    if (j + 1 < kChains) held[level] = chain;
-  }
+  const auto add = [&](int64_t place, Block<T>& sums) {
+    add_group<Format, T>(w + place * kPanelGroupBytes<Format>, x[place], sums);
+  };
+  if (!sum_chains(task, PanelOrder(task.k / Format::kGroup), reinterpret_cast<Block<T>*>(task.sums),
+                  chain, add))
+    return;
   const uint32_t rows = task.n_rows < kPanelRows ? (1u << task.n_rows) - 1 : ~0u;
 #pragma GCC unroll 6
   for (int t = 0; t < T; ++t)

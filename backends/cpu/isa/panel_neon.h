@@ -146,31 +146,36 @@ inline void add_group(const uint8_t* w, const TileGroup<Format::kGroup>& x, F* c
       chain[i] = fma(of_rows<T>(factors + kBlockRows, i), of_tokens<T>(x.scaled_sum, i), chain[i]);
 }
 
-// One block with a tile; y: of the block's first row.
-template <class Format, int T>
-void multiply_block(const PanelTask& task, const uint8_t* w, int64_t n_rows, float* y) {
-  const auto* x = static_cast<const TileGroup<Format::kGroup>*>(task.x);
-  const PanelOrder order(task.k / Format::kGroup);
-  F held[3][2 * T];  // sums of 1, 2 and 4 chains that wait for their neighbours
-  F chain[2 * T];
-  for (int64_t j = 0; j < kChains; ++j) {
+template <int T>
+struct Block {
+  F v[2 * T];
+
+  inline void clear() {
 #pragma GCC unroll 12
-    for (int i = 0; i < 2 * T; ++i) chain[i] = zero();
-    for (int64_t left = order.count(j); left > 0; --left, w += kBlockGroupBytes<Format>, ++x)
-      add_group<Format, T>(w, *x, chain);
-    int level = 0;
-    for (; (j >> level) & 1; ++level)
-#pragma GCC unroll 12
-      for (int i = 0; i < 2 * T; ++i) chain[i] = add(held[level][i], chain[i]);
-    if (j + 1 == kChains) break;
-#pragma GCC unroll 12
-    for (int i = 0; i < 2 * T; ++i) held[level][i] = chain[i];
+    for (int i = 0; i < 2 * T; ++i) v[i] = zero();
   }
+  /// this = held + this
+  inline void add_to(const Block& held) {
+#pragma GCC unroll 12
+    for (int i = 0; i < 2 * T; ++i) v[i] = add(held.v[i], v[i]);
+  }
+};
+
+// One block with a tile; y: of the block's first row, held: its sums.
+template <class Format, int T>
+void multiply_block(
+    const PanelTask& task, const uint8_t* w, int64_t n_rows, float* y, Block<T>* held) {
+  const auto* x = static_cast<const TileGroup<Format::kGroup>*>(task.x) - task.first;
+  Block<T> chain;
+  const auto add = [&](int64_t place, Block<T>& sums) {
+    add_group<Format, T>(w + place * kBlockGroupBytes<Format>, x[place], sums.v);
+  };
+  if (!sum_chains(task, PanelOrder(task.k / Format::kGroup), held, chain, add)) return;
   float sums[T][kBlockRows];
 #pragma GCC unroll 12
   for (int i = 0; i < 2 * T; ++i) {
     float lanes[kLanes];
-    store(lanes, chain[i]);
+    store(lanes, chain.v[i]);
     for (int l = 0; l < kLanes; ++l) sums[token_of<T>(i, l)][row_of<T>(i, l)] = lanes[l];
   }
   for (int64_t t = 0; t < T && t < task.n_tokens; ++t)
@@ -181,9 +186,10 @@ template <class Format, int T>
 void multiply_panel(const PanelTask& task) {
   const auto* w = static_cast<const uint8_t*>(task.panel);
   const int64_t bytes = task.k / Format::kGroup * kBlockGroupBytes<Format>;
-  for (int64_t row = 0; row < task.n_rows; row += kBlockRows, w += bytes) {
+  auto* held = reinterpret_cast<Block<T>*>(task.sums);
+  for (int64_t row = 0; row < task.n_rows; row += kBlockRows, w += bytes, held += 4) {
     const int64_t left = task.n_rows - row;
-    multiply_block<Format, T>(task, w, left < kBlockRows ? left : kBlockRows, task.y + row);
+    multiply_block<Format, T>(task, w, left < kBlockRows ? left : kBlockRows, task.y + row, held);
   }
 }
 

@@ -35,12 +35,19 @@ inline int32_t sum_16(const int8_t* q) {
 }
 
 template <int group>
-void pack_groups(
-    const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int64_t k, TileGroup<group>* tile) {
+void pack_groups(const Chunk* rows,
+                 int64_t row_chunks,
+                 int64_t n_tokens,
+                 int64_t k,
+                 uint8_t* tiles,
+                 int64_t piece_bytes) {
+  constexpr int64_t kPerPiece = kPieceValues / group;
   const int64_t n_groups = k / group, per_chunk = kChunkValues / group;
   const PanelOrder order(n_groups);
   for (int64_t g = 0; g < n_groups; ++g) {
-    TileGroup<group>& to = tile[order.place(g)];
+    const int64_t place = order.place(g);
+    TileGroup<group>& to = reinterpret_cast<TileGroup<group>*>(
+        tiles + place / kPerPiece * piece_bytes)[place % kPerPiece];
     if (n_tokens < kPanelTokens) memset(&to, 0, sizeof to);
     const int64_t at = g % per_chunk;
     for (int64_t t = 0; t < n_tokens; ++t) {
@@ -76,12 +83,15 @@ void quantize(const float* x, int64_t k, Chunk* out) {
   }
 }
 
-void pack_tile(
-    const Chunk* rows, int64_t row_chunks, int64_t n_tokens, int group, int64_t k, void* tile) {
-  if (group == 32)
-    pack_groups(rows, row_chunks, n_tokens, k, static_cast<TileGroup<32>*>(tile));
-  else
-    pack_groups(rows, row_chunks, n_tokens, k, static_cast<TileGroup<16>*>(tile));
+void pack_tile(const Chunk* rows,
+               int64_t row_chunks,
+               int64_t n_tokens,
+               int group,
+               int64_t k,
+               uint8_t* tiles,
+               int64_t piece_bytes) {
+  const auto pack = group == 32 ? pack_groups<32> : pack_groups<16>;
+  pack(rows, row_chunks, n_tokens, k, tiles, piece_bytes);
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

@@ -75,8 +75,8 @@ void matmul(const Step& step, const StepContext& context) {
     task.y_stride = n_out;
     task.n_rows = std::min(grain, n_out - first);
     if (panels)
-      multiply_panels(step, w, first, task.n_rows, context.shared, n_rows, task.y, n_out,
-                      context.own);
+      multiply_panels(step, w,
+                      {first, task.n_rows, context.shared, n_rows, task.y, n_out, context.own});
     else
       multiply(step, w, first, task, context.own);
     if (!bias.present()) continue;
@@ -106,8 +106,8 @@ void matmul_swiglu(const Step& step, const StepContext& context) {
   if (takes_panels(step, n_rows)) {
     const std::int64_t rows = panels_per_task(task.k) / 2 * kPanelRows;
     for (std::int64_t first; (first = context.take_task() * rows) < n_out;)
-      multiply_swiglu_panels(step, first, std::min(rows, n_out - first), context.shared, n_rows,
-                             out.row(0) + first, n_out, context.own);
+      multiply_swiglu_panels(step, {first, std::min(rows, n_out - first), context.shared, n_rows,
+                                    out.row(0) + first, n_out, context.own});
     return;
   }
   const std::int64_t grain = rows_per_task(step, n_out, n_rows, context.pool.size());

@@ -8,7 +8,8 @@ namespace {
 
 constexpr std::int64_t kPanelCache = 384 << 10;  // bytes of panels of one task
 constexpr std::int64_t kMostPanels = 4;
-constexpr std::size_t kBlockBytes = sizeof(float) * kPanelRows * kPanelTokens;
+constexpr std::int64_t kRoundTiles = 24;  // tiles of a piece that meet a panel
+constexpr std::size_t kBlockFloats = kPanelRows * kPanelTokens;
 
 std::int64_t panel_stride(std::int64_t k) {
   return static_cast<std::int64_t>(align_up(static_cast<std::size_t>(panel_bytes(k)), 64));
@@ -26,18 +27,43 @@ void pack_panels(const Step& step,
          w.row_bytes(), std::min(kPanelRows, n_rows - done), w.cols(), panels);
 }
 
-/// A task with tile `tile` of x; y and the panel are left open.
-PanelTask tile_task(
-    const std::byte* tiles, std::int64_t tile, std::int64_t n_tokens, Fast format, std::int64_t k) {
-  PanelTask task{};
-  task.x = tiles + tile * tile_bytes(group_of(format), k);
-  task.k = k;
-  task.n_tokens = std::min(kPanelTokens, n_tokens - tile * kPanelTokens);
-  return task;
-}
-
 std::int64_t n_tiles(std::int64_t n_tokens) {
   return (n_tokens + kPanelTokens - 1) / kPanelTokens;
+}
+
+std::int64_t n_pieces(std::int64_t k) {
+  return (k + kPieceValues - 1) / kPieceValues;
+}
+
+/// Multiplies one panel with the tiles [begin, end): y[t - t of begin][n] for its n_rows rows.
+void multiply_round(const Step& step,
+                    const PanelProduct& product,
+                    const std::byte* panel,
+                    std::int64_t n_rows,
+                    Range tiles,
+                    float* y,
+                    std::int64_t y_stride,
+                    float* sums) {
+  const auto multiply = step.kernels->panel[static_cast<std::size_t>(step.format)];
+  const int group = group_of(step.format);
+  PanelTask task{};
+  task.panel = panel;
+  task.k = step.in[0].cols();
+  task.n_rows = n_rows;
+  task.y_stride = y_stride;
+  const std::int64_t n_groups = task.k / group, piece = kPieceValues / group;
+  const std::int64_t piece_bytes = n_tiles(product.n_tokens) * tile_bytes(group);
+  const std::byte* tiles_of_piece = product.tiles;
+  for (; task.first < n_groups; task.first = task.last, tiles_of_piece += piece_bytes) {
+    task.last = std::min(n_groups, task.first + piece);
+    for (std::int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+      task.x = tiles_of_piece + tile * tile_bytes(group);
+      task.n_tokens = std::min(kPanelTokens, product.n_tokens - tile * kPanelTokens);
+      task.y = y + (tile - tiles.begin) * kPanelTokens * y_stride;
+      task.sums = sums + (tile - tiles.begin) * kPanelSums;
+      multiply(task);
+    }
+  }
 }
 
 }  // namespace
@@ -47,13 +73,13 @@ std::int64_t panels_per_task(std::int64_t k) {
 }
 
 std::size_t tiles_bytes(Fast format, std::int64_t k, std::int64_t max_rows) {
-  return static_cast<std::size_t>(n_tiles(max_rows) * tile_bytes(group_of(format), k));
+  return static_cast<std::size_t>(n_pieces(k) * n_tiles(max_rows) * tile_bytes(group_of(format)));
 }
 
 std::size_t panel_scratch_bytes(std::int64_t k) {
   const auto rows = static_cast<std::size_t>(kPanelTokens * row_chunks(k)) * sizeof(Chunk);
   const auto panels = static_cast<std::size_t>(panels_per_task(k) * panel_stride(k));
-  return std::max(rows, panels + kBlockBytes);
+  return std::max(rows, panels + kRoundTiles * (kPanelSums + kBlockFloats) * sizeof(float));
 }
 
 void pack_tiles(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst) {
@@ -66,65 +92,49 @@ void pack_tiles(const Step& step, const StepContext& context, std::int64_t n_row
     const std::int64_t first = tile * kPanelTokens, n = std::min(kPanelTokens, n_rows - first);
     for (std::int64_t r = 0; r < n; ++r)
       step.kernels->quantize(x.row(first + r), k, rows + r * chunks);
-    step.kernels->pack_tile(rows, chunks, n, group, k, dst + tile * tile_bytes(group, k));
+    step.kernels->pack_tile(rows, chunks, n, group, k,
+                            reinterpret_cast<std::uint8_t*>(dst) + tile * tile_bytes(group),
+                            n_tiles(n_rows) * tile_bytes(group));
   }
 }
 
-void multiply_panels(const Step& step,
-                     const Operand& w,
-                     std::int64_t first,
-                     std::int64_t n_rows,
-                     const std::byte* tiles,
-                     std::int64_t n_tokens,
-                     float* y,
-                     std::int64_t y_stride,
-                     std::byte* scratch) {
-  const auto multiply = step.kernels->panel[static_cast<std::size_t>(step.format)];
-  const std::int64_t k = w.cols();
-  pack_panels(step, w, first, n_rows, scratch);
-  for (std::int64_t tile = 0; tile < n_tiles(n_tokens); ++tile) {
-    PanelTask task = tile_task(tiles, tile, n_tokens, step.format, k);
-    task.y_stride = y_stride;
-    for (std::int64_t done = 0; done < n_rows; done += kPanelRows) {
-      task.panel = scratch + done / kPanelRows * panel_stride(k);
-      task.n_rows = std::min(kPanelRows, n_rows - done);
-      task.y = y + tile * kPanelTokens * y_stride + done;
-      multiply(task);
-    }
+void multiply_panels(const Step& step, const Operand& w, const PanelProduct& product) {
+  const std::int64_t k = w.cols(), stride = panel_stride(k), tiles = n_tiles(product.n_tokens);
+  auto* sums = reinterpret_cast<float*>(product.scratch);
+  std::byte* panels = product.scratch + kRoundTiles * kPanelSums * sizeof(float);
+  pack_panels(step, w, product.first, product.n_rows, panels);
+  for (std::int64_t tile = 0; tile < tiles; tile += kRoundTiles) {
+    float* y = product.y + tile * kPanelTokens * product.y_stride;
+    const Range round{tile, std::min(tiles, tile + kRoundTiles)};
+    for (std::int64_t row = 0; row < product.n_rows; row += kPanelRows)
+      multiply_round(step, product, panels + row / kPanelRows * stride,
+                     std::min(kPanelRows, product.n_rows - row), round, y + row, product.y_stride,
+                     sums);
   }
 }
 
-void multiply_swiglu_panels(const Step& step,
-                            std::int64_t first,
-                            std::int64_t n_rows,
-                            const std::byte* tiles,
-                            std::int64_t n_tokens,
-                            float* y,
-                            std::int64_t y_stride,
-                            std::byte* scratch) {
-  const auto multiply = step.kernels->panel[static_cast<std::size_t>(step.format)];
+void multiply_swiglu_panels(const Step& step, const PanelProduct& product) {
   const std::int64_t k = step.in[1].cols(), stride = panel_stride(k);
-  auto* up = reinterpret_cast<float*>(scratch);  // [kPanelTokens][kPanelRows]
-  std::byte* gates = scratch + kBlockBytes;
-  std::byte* ups = gates + (n_rows + kPanelRows - 1) / kPanelRows * stride;
-  pack_panels(step, step.in[1], first, n_rows, gates);
-  pack_panels(step, step.in[2], first, n_rows, ups);
-  for (std::int64_t tile = 0; tile < n_tiles(n_tokens); ++tile) {
-    PanelTask task = tile_task(tiles, tile, n_tokens, step.format, k);
-    for (std::int64_t done = 0; done < n_rows; done += kPanelRows) {
-      float* gate = y + tile * kPanelTokens * y_stride + done;
-      task.n_rows = std::min(kPanelRows, n_rows - done);
-      task.panel = gates + done / kPanelRows * stride;
-      task.y = gate;
-      task.y_stride = y_stride;
-      multiply(task);
-      task.panel = ups + done / kPanelRows * stride;
-      task.y = up;
-      task.y_stride = kPanelRows;
-      multiply(task);
-      for (std::int64_t t = 0; t < task.n_tokens; ++t)
-        step.kernels->swiglu(gate + t * y_stride, gate + t * y_stride, up + t * kPanelRows,
-                             task.n_rows);
+  const std::int64_t tiles = n_tiles(product.n_tokens);
+  auto* sums = reinterpret_cast<float*>(product.scratch);
+  float* up = sums + kRoundTiles * kPanelSums;  // [tokens of a round][kPanelRows]
+  auto* gates = reinterpret_cast<std::byte*>(up + kRoundTiles * kBlockFloats);
+  std::byte* ups = gates + (product.n_rows + kPanelRows - 1) / kPanelRows * stride;
+  pack_panels(step, step.in[1], product.first, product.n_rows, gates);
+  pack_panels(step, step.in[2], product.first, product.n_rows, ups);
+  for (std::int64_t tile = 0; tile < tiles; tile += kRoundTiles) {
+    const Range round{tile, std::min(tiles, tile + kRoundTiles)};
+    const std::int64_t first = tile * kPanelTokens;
+    const std::int64_t n_tokens = std::min(product.n_tokens, round.end * kPanelTokens) - first;
+    for (std::int64_t row = 0; row < product.n_rows; row += kPanelRows) {
+      const std::int64_t n_rows = std::min(kPanelRows, product.n_rows - row);
+      const std::int64_t at = row / kPanelRows * stride;
+      float* y = product.y + first * product.y_stride + row;
+      multiply_round(step, product, gates + at, n_rows, round, y, product.y_stride, sums);
+      multiply_round(step, product, ups + at, n_rows, round, up, kPanelRows, sums);
+      for (std::int64_t t = 0; t < n_tokens; ++t)
+        step.kernels->swiglu(y + t * product.y_stride, y + t * product.y_stride,
+                             up + t * kPanelRows, n_rows);
     }
   }
 }

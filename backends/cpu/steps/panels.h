@@ -18,32 +18,23 @@ std::int64_t panels_per_task(std::int64_t k);
 
 /// Bytes of all tiles for `max_rows` rows of x, in shared scratch.
 std::size_t tiles_bytes(Fast format, std::int64_t k, std::int64_t max_rows);
-/// Scratch of a thread: rows on their way into tiles, later panels and a block of results.
+/// Scratch of a thread: rows on their way into tiles, later panels and sums.
 std::size_t panel_scratch_bytes(std::int64_t k);
 
 /// This thread's part of packing n_rows rows of x into tiles; the caller then waits at the barrier.
 void pack_tiles(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst);
 
-/// Multiplies rows [first, first + n_rows) of w with all tiles: y[t][n - first]. Panels are
-/// packed into `scratch`.
-void multiply_panels(const Step& step,
-                     const Operand& w,
-                     std::int64_t first,
-                     std::int64_t n_rows,
-                     const std::byte* tiles,
-                     std::int64_t n_tokens,
-                     float* y,
-                     std::int64_t y_stride,
-                     std::byte* scratch);
-
-/// The same for gate and up rows: y = silu(gate) * up.
-void multiply_swiglu_panels(const Step& step,
-                            std::int64_t first,
-                            std::int64_t n_rows,
-                            const std::byte* tiles,
-                            std::int64_t n_tokens,
-                            float* y,
-                            std::int64_t y_stride,
-                            std::byte* scratch);
+/// y[t][n - first] for the weight rows [first, first + n_rows) and all tokens.
+struct PanelProduct {
+  std::int64_t first, n_rows;  // n_rows <= panels_per_task() * kPanelRows
+  const std::byte* tiles;
+  std::int64_t n_tokens;
+  float* y;
+  std::int64_t y_stride;  // floats
+  std::byte* scratch;     // panel_scratch_bytes()
+};
+void multiply_panels(const Step& step, const Operand& w, const PanelProduct& product);
+/// The same for gate and up rows, y = silu(gate) * up; n_rows at most half as many.
+void multiply_swiglu_panels(const Step& step, const PanelProduct& product);
 
 }  // namespace runnel::cpu

@@ -92,6 +92,25 @@ TEST_CASE("Matrix products over several blocks of k have the same bits in every 
   check_all_cuts(build, 23);
 }
 
+TEST_CASE("Products with hundreds of tokens have the same bits in every cut") {
+  for (DType type : {DType::q4_0, DType::q4_k, DType::q6_k}) {
+    CAPTURE(quant::info(type).name);
+    for (const std::string& isa : levels()) {
+      CAPTURE(isa);
+      const Build build = [type](Program& p) {
+        const ValueId x = p.input(1280);
+        const ValueId y = p.node(Op::matmul, {x, p.weight({37, 1280}, type)});
+        const ValueId gated =
+            p.node(Op::matmul_swiglu, {x, p.weight({37, 1280}, type), p.weight({37, 1280}, type)});
+        return std::vector<ValueId>{y, gated};
+      };
+      const std::vector<Floats> whole = run({isa, 2}, build, 299, 299);
+      const std::vector<Floats> cut = run({isa, 2}, build, 299, 7);
+      for (std::size_t i = 0; i < whole.size(); ++i) CHECK(same_bits(whole[i], cut[i]));
+    }
+  }
+}
+
 TEST_CASE("Attention has the same bits in every cut") {
   check_all_cuts(attend(DType::f16, 64, 0), 150);
   check_all_cuts(attend(DType::f32, 64, 0), 150);
