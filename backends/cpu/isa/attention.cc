@@ -1,6 +1,7 @@
 // Causal attention of one KV head's query heads for a tile of tokens, online softmax over pages of
 // 64 keys: 4 * rows * keys * head_dim flops, each page read once per tile. A page is first widened
-// to f32 in scratch, keys transposed to [head_dim][64], while the next page is fetched; then
+// to f32 in scratch, keys transposed to [head_dim][64], while the next page is fetched (the few
+// rows of a token alone take both straight from the page, in the same order); then
 //   scores: tiles of rows x registers of keys, dimensions in ascending order, no horizontal sums;
 //   values: tiles of rows x registers of head_dim, keys in ascending order.
 // A row walks the same pages in the same order whatever the tile holds besides: keys outside its
@@ -73,58 +74,75 @@ void begin(const AttentionTask& task, const Tile& tile) {
   }
 }
 
-// The slots of one KV head in a page.
+// The slots of one KV head in a page and in the next one (in the last page: the same again), which
+// is fetched little by little: more requests than a core can have under way hold up its own loads.
+template <bool half>
 struct Slots {
-  const void* page;
-  const void* next;  // the page after it, or null
-  int64_t offset;    // elements
-  bool half;
+  static constexpr int64_t kBytes = half ? 2 : 4;
+  const uint8_t *first, *next;
 
   inline F load_at(int64_t i) const {
-    return half ? load_f16(static_cast<const uint16_t*>(page) + offset + i)
-                : load(static_cast<const float*>(page) + offset + i);
+    if constexpr (half)
+      return load_f16(reinterpret_cast<const uint16_t*>(first) + i);
+    else
+      return load(reinterpret_cast<const float*>(first) + i);
   }
   inline float value_at(int64_t i) const {
-    const int64_t at = offset + i;
-    return half ? f16_value(static_cast<const uint8_t*>(page) + 2 * at)
-                : static_cast<const float*>(page)[at];
+    if constexpr (half)
+      return f16_value(first + 2 * i);
+    else
+      return reinterpret_cast<const float*>(first)[i];
   }
-  /// Asks for element i of the next page.
-  inline void fetch_next(int64_t i) const {
-    if (next != nullptr)
-      prefetch_far(static_cast<const uint8_t*>(next) + (offset + i) * (half ? 2 : 4));
+  /// Asks for elements [i, i + n) of the next page.
+  template <int64_t n>
+  inline void fetch(int64_t i) const {
+#pragma GCC unroll 16
+    for (int64_t at = 0; at < n * kBytes; at += 64) prefetch_far(next + i * kBytes + at);
+  }
+};
+
+// Keys and values of a page. Both are fetched ahead with the keys.
+template <bool half>
+struct Page {
+  Slots<half> keys, values;
+  int64_t dh;
+
+  [[gnu::always_inline]] inline void block(int64_t key, int64_t i, F (&block)[kLanes]) const {
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j) block[j] = keys.load_at((key + j) * dh + i);
+    transpose(block);
+    const int64_t at = key * dh + i * kLanes;
+    keys.template fetch<kLanes * kLanes>(at);
+    values.template fetch<kLanes * kLanes>(at);
   }
 };
 
 // Slots of keys [lo, hi), widened to whole groups of kLanes keys, as columns of k: [dim, kPage].
-void transpose_keys(const Slots& slots, const Tile& tile, int64_t dh, int64_t lo, int64_t hi) {
+template <bool half>
+void transpose_keys(const Page<half>& page, const Tile& tile, int64_t lo, int64_t hi) {
+  const int64_t dh = page.dh;
   for (int64_t key = lo / kLanes * kLanes; key < hi; key += kLanes) {
     int64_t i = 0;
     for (; i + kLanes <= dh; i += kLanes) {
       F block[kLanes];
-      for (int j = 0; j < kLanes; ++j) {
-        block[j] = slots.load_at((key + j) * dh + i);
-        slots.fetch_next((key + j) * dh + i);
-      }
-      transpose(block);
+      page.block(key, i, block);
       for (int j = 0; j < kLanes; ++j) store(tile.k + (i + j) * kPage + key, block[j]);
     }
     for (; i < dh; ++i)
       for (int64_t j = key; j < key + kLanes; ++j)
-        tile.k[i * kPage + j] = slots.value_at(j * dh + i);
+        tile.k[i * kPage + j] = page.keys.value_at(j * dh + i);
   }
 }
 
 // Slots [lo, hi) as f32 rows of dim floats.
-void widen_values(const Slots& slots, const Tile& tile, int64_t dh, int64_t lo, int64_t hi) {
+template <bool half>
+void widen_values(const Page<half>& page, const Tile& tile, int64_t lo, int64_t hi) {
+  const int64_t dh = page.dh;
   for (int64_t key = lo; key < hi; ++key) {
     float* row = tile.v + key * tile.dim;
     int64_t i = 0;
-    for (; i + kLanes <= dh; i += kLanes) {
-      store(row + i, slots.load_at(key * dh + i));
-      slots.fetch_next(key * dh + i);
-    }
-    for (; i < tile.dim; ++i) row[i] = i < dh ? slots.value_at(key * dh + i) : 0.0f;
+    for (; i + kLanes <= dh; i += kLanes) store(row + i, page.values.load_at(key * dh + i));
+    for (; i < tile.dim; ++i) row[i] = i < dh ? page.values.value_at(key * dh + i) : 0.0f;
   }
 }
 
@@ -158,6 +176,26 @@ void score_rows(const Tile& tile, int64_t dh, int64_t r, int64_t lo, int64_t hi)
     score<R, kColumns>(tile, dh, r, key);
 }
 
+// The same for all R rows of a tile, without the way through scratch: pays for a token alone.
+template <int R, bool half>
+void score_slots(const Page<half>& page, const Tile& tile, int64_t lo, int64_t hi) {
+  const int64_t dh = page.dh;
+  for (int64_t key = lo / kLanes * kLanes; key < hi; key += kLanes) {
+    F acc[R];
+    for (int r = 0; r < R; ++r) acc[r] = zero();
+    for (int64_t i = 0; i < dh; i += kLanes) {
+      F block[kLanes];
+      page.block(key, i, block);
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j)
+#pragma GCC unroll 6
+        for (int r = 0; r < R; ++r)
+          acc[r] = fma(set1(tile.q[r * tile.dim + i + j]), block[j], acc[r]);
+    }
+    for (int r = 0; r < R; ++r) store(tile.weight + r * kPage + key, acc[r]);
+  }
+}
+
 // Gives the keys outside [lo, hi) no weight.
 void mask_scores(float* scores, int64_t lo, int64_t hi) {
   const F none = set1(-HUGE_VALF);
@@ -166,13 +204,20 @@ void mask_scores(float* scores, int64_t lo, int64_t hi) {
       store(scores + key, keep_range(load(scores + key), lo - key, hi - key, none));
 }
 
+// The largest score of row r, known from now on; its shrink is the maximum before.
+void raise_maximum(const Tile& tile, int64_t r) {
+  const float* score = tile.weight + r * kPage;
+  F most = load(score);
+  for (int64_t i = kLanes; i < kPage; i += kLanes) most = max(most, load(score + i));
+  const float page_maximum = largest(most), before = tile.maximum[r];
+  tile.shrink[r] = before;
+  tile.maximum[r] = page_maximum > before ? page_maximum : before;
+}
+
 // Turns scores into weights relative to the row's running maximum.
 void soften(const Tile& tile, int64_t r) {
   float* weight = tile.weight + r * kPage;
-  F most = load(weight);
-  for (int64_t i = kLanes; i < kPage; i += kLanes) most = max(most, load(weight + i));
-  const float page_maximum = largest(most), before = tile.maximum[r];
-  const float maximum = page_maximum > before ? page_maximum : before;
+  const float maximum = tile.maximum[r], before = tile.shrink[r];
   F total = zero();
   for (int64_t i = 0; i < kPage; i += kLanes) {
     const F w = exponential(sub(load(weight + i), set1(maximum)));
@@ -182,14 +227,15 @@ void soften(const Tile& tile, int64_t r) {
   // The same function as the weights: the first page's shrink is e^-infinity = 0; e^0 is 1.
   float shrink[kLanes] = {1.0f};
   if (maximum != before) store(shrink, exponential(set1(before - maximum)));
-  tile.maximum[r] = maximum;
   tile.shrink[r] = shrink[0];
   tile.total[r] = tile.total[r] * shrink[0] + sum(total);
 }
 
 // out[r] = out[r] * shrink[r] + sum over keys [lo, hi) of weight[r][key] * v[key].
-template <int R, int C>
-void add_values(const Tile& tile, const float* v, int64_t r0, int64_t c0, int64_t lo, int64_t hi) {
+// value_at(key, i): kLanes values of a slot.
+template <int R, int C, class Values>
+void add_values(
+    const Tile& tile, const Values& value_at, int64_t r0, int64_t c0, int64_t lo, int64_t hi) {
   F acc[R][C];
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r)
@@ -199,9 +245,12 @@ void add_values(const Tile& tile, const float* v, int64_t r0, int64_t c0, int64_
           mul(load(tile.out + (r0 + r) * tile.dim + c0 + c * kLanes), set1(tile.shrink[r0 + r]));
   for (int64_t key = lo; key < hi; ++key) {
     F value[C];
-    for (int c = 0; c < C; ++c) value[c] = load(v + key * tile.dim + c0 + c * kLanes);
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) value[c] = value_at(key, c0 + c * kLanes);
+#pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
       const F weight = set1(tile.weight[(r0 + r) * kPage + key]);
+#pragma GCC unroll 4
       for (int c = 0; c < C; ++c) acc[r][c] = fma(weight, value[c], acc[r][c]);
     }
   }
@@ -211,12 +260,12 @@ void add_values(const Tile& tile, const float* v, int64_t r0, int64_t c0, int64_
     for (int c = 0; c < C; ++c) store(tile.out + (r0 + r) * tile.dim + c0 + c * kLanes, acc[r][c]);
 }
 
-template <int R>
-void add_value_rows(const Tile& tile, const float* v, int64_t r, int64_t lo, int64_t hi) {
+template <int R, class Values>
+void add_value_rows(const Tile& tile, const Values& value_at, int64_t r, int64_t lo, int64_t hi) {
   int64_t c = 0;
   for (; c + kColumns * kLanes <= tile.dim; c += kColumns * kLanes)
-    add_values<R, kColumns>(tile, v, r, c, lo, hi);
-  for (; c < tile.dim; c += kLanes) add_values<R, 1>(tile, v, r, c, lo, hi);
+    add_values<R, kColumns>(tile, value_at, r, c, lo, hi);
+  for (; c < tile.dim; c += kLanes) add_values<R, 1>(tile, value_at, r, c, lo, hi);
 }
 
 // Calls function.operator()<R>(row) for all rows, most of them kRows at a time.
@@ -231,31 +280,65 @@ inline void for_rows(int64_t n_rows, const Function& function) {
   for (; r < n_rows; ++r) function.template operator()<1>(r);
 }
 
-void visit_page(const AttentionTask& task, const Tile& tile, int64_t page, bool last) {
-  const int64_t base = page * kPage, dh = task.head_dim;
+// Calls function(row, lo, hi) for all rows with the keys [lo, hi) of the page that they see.
+template <class Function>
+inline void for_seen_keys(const AttentionTask& task, int64_t base, const Function& function) {
+  for (int64_t t = 0; t < task.n_tokens; ++t) {
+    const int64_t end = task.pos + t + 1 - base;
+    const int64_t lo = task.window > 0 ? clamp_key(end - task.window) : 0, hi = clamp_key(end);
+    for (int64_t r = t * task.group; r < (t + 1) * task.group; ++r) function(r, lo, hi);
+  }
+}
+
+// Scores to weights. In two passes: within a row every step waits for the one before.
+void soften_rows(const AttentionTask& task, const Tile& tile, int64_t base) {
+  for_seen_keys(task, base, [&](int64_t r, int64_t lo, int64_t hi) {
+    if (lo >= hi) return;
+    mask_scores(tile.weight + r * kPage, lo, hi);
+    raise_maximum(tile, r);
+  });
+  for_seen_keys(task, base, [&](int64_t r, int64_t lo, int64_t hi) {
+    if (lo < hi) return soften(tile, r);
+    memset(tile.weight + r * kPage, 0, sizeof(float) * kPage);  // nothing here for this row
+    tile.shrink[r] = 1.0f;
+  });
+}
+
+// Calls function.operator()<n_rows>(0). REQUIRES: 1 <= n_rows <= R.
+template <int R = kRows, class Function>
+inline void for_few_rows(int64_t n_rows, const Function& function) {
+  if constexpr (R > 1)
+    if (n_rows < R) return for_few_rows<R - 1>(n_rows, function);
+  function.template operator()<R>(0);
+}
+
+template <bool half>
+void visit_page(const AttentionTask& task, const Tile& tile, int64_t index, bool last) {
+  const int64_t base = index * kPage, dh = task.head_dim;
   const int64_t reach = task.window > 0 ? task.window - 1 : task.pos + task.n_tokens;
   // Keys that some row of the tile sees.
   const int64_t lo = clamp_key(task.pos - reach - base);
   const int64_t hi = clamp_key(task.pos + task.n_tokens - base);
   const auto slots = [&](const void* const* pages) {
-    return Slots{pages[page], last ? nullptr : pages[page + 1], task.head_offset,
-                 task.half_pages != 0};
+    const int64_t at = task.head_offset * Slots<half>::kBytes;
+    return Slots<half>{static_cast<const uint8_t*>(pages[index]) + at,
+                       static_cast<const uint8_t*>(pages[last ? index : index + 1]) + at};
   };
-  transpose_keys(slots(task.k_page), tile, dh, lo, hi);
-  for_rows(tile.rows, [&]<int R>(int64_t r) { score_rows<R>(tile, dh, r, lo, hi); });
-  for (int64_t r = 0; r < tile.rows; ++r) {
-    const int64_t pos = task.pos + r / task.group;
-    const int64_t row_lo = clamp_key(pos - reach - base), row_hi = clamp_key(pos + 1 - base);
-    if (row_lo < row_hi) {
-      mask_scores(tile.weight + r * kPage, row_lo, row_hi);
-      soften(tile, r);
-    } else {  // nothing here for this row
-      memset(tile.weight + r * kPage, 0, sizeof(float) * kPage);
-      tile.shrink[r] = 1.0f;
-    }
+  const Page<half> page{slots(task.k_page), slots(task.v_page), dh};
+  if (tile.rows <= kRows && dh % kLanes == 0) {
+    for_few_rows(tile.rows, [&]<int R>(int64_t) { score_slots<R>(page, tile, lo, hi); });
+    soften_rows(task, tile, base);
+    const auto value_at = [&](int64_t key, int64_t i) { return page.values.load_at(key * dh + i); };
+    for_few_rows(tile.rows,
+                 [&]<int R>(int64_t r) { add_value_rows<R>(tile, value_at, r, lo, hi); });
+  } else {
+    transpose_keys(page, tile, lo, hi);
+    for_rows(tile.rows, [&]<int R>(int64_t r) { score_rows<R>(tile, dh, r, lo, hi); });
+    soften_rows(task, tile, base);
+    widen_values(page, tile, lo, hi);
+    const auto value_at = [&](int64_t key, int64_t i) { return load(tile.v + key * tile.dim + i); };
+    for_rows(tile.rows, [&]<int R>(int64_t r) { add_value_rows<R>(tile, value_at, r, lo, hi); });
   }
-  widen_values(slots(task.v_page), tile, dh, lo, hi);
-  for_rows(tile.rows, [&]<int R>(int64_t r) { add_value_rows<R>(tile, tile.v, r, lo, hi); });
 }
 
 }  // namespace
@@ -263,10 +346,11 @@ void visit_page(const AttentionTask& task, const Tile& tile, int64_t page, bool 
 void attention(const AttentionTask& task) {
   const Tile tile = divide(task);
   begin(task, tile);
+  const auto visit = task.half_pages != 0 ? visit_page<true> : visit_page<false>;
   const int64_t first_key = task.window > 0 ? task.pos - task.window + 1 : 0;
   const int64_t last_page = (task.pos + task.n_tokens - 1) / kPage;
   for (int64_t page = first_key > 0 ? first_key / kPage : 0; page <= last_page; ++page)
-    visit_page(task, tile, page, page == last_page);
+    visit(task, tile, page, page == last_page);
   for (int64_t r = 0; r < tile.rows; ++r) {
     float* out = task.out + offset_of(task, r);
     const float factor = 1.0f / tile.total[r];

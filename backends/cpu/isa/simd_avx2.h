@@ -96,21 +96,26 @@ static inline float largest(F v) {
 }
 
 /// Lane c of v[r] becomes lane r of v[c].
-static inline void transpose(F* v) {
+[[gnu::always_inline]] static inline void transpose(F* v) {
   F a[8];
+#pragma GCC unroll 16
   for (int i = 0; i < 8; i += 2) {
     a[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
     a[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
   }
+#pragma GCC unroll 16
   for (int i = 0; i < 8; i += 4)
+#pragma GCC unroll 16
     for (int h = 0; h < 2; ++h) {  // 128-bit lane l: column 4 l + 2 h (+ 1) of rows i .. i + 3
       v[i + 2 * h] = _mm256_shuffle_ps(a[i + h], a[i + h + 2], 0x44);
       v[i + 2 * h + 1] = _mm256_shuffle_ps(a[i + h], a[i + h + 2], 0xEE);
     }
+#pragma GCC unroll 16
   for (int c = 0; c < 4; ++c) {
     a[c] = _mm256_permute2f128_ps(v[c], v[c + 4], 0x20);
     a[c + 4] = _mm256_permute2f128_ps(v[c], v[c + 4], 0x31);
   }
+#pragma GCC unroll 16
   for (int i = 0; i < 8; ++i) v[i] = a[i];
 }
 

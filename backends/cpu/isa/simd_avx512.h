@@ -95,17 +95,21 @@ static inline float largest(F v) {
 }
 
 /// Lane c of v[r] becomes lane r of v[c].
-static inline void transpose(F* v) {
+[[gnu::always_inline]] static inline void transpose(F* v) {
   F a[16];
+#pragma GCC unroll 16
   for (int i = 0; i < 16; i += 2) {
     a[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
     a[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
   }
+#pragma GCC unroll 16
   for (int i = 0; i < 16; i += 4)
+#pragma GCC unroll 16
     for (int h = 0; h < 2; ++h) {  // 128-bit lane l: column 4 l + 2 h (+ 1) of rows i .. i + 3
       v[i + 2 * h] = _mm512_shuffle_ps(a[i + h], a[i + h + 2], 0x44);
       v[i + 2 * h + 1] = _mm512_shuffle_ps(a[i + h], a[i + h + 2], 0xEE);
     }
+#pragma GCC unroll 16
   for (int c = 0; c < 4; ++c) {
     const F low = _mm512_shuffle_f32x4(v[c], v[c + 4], 0x88);
     const F low_odd = _mm512_shuffle_f32x4(v[c], v[c + 4], 0xDD);
@@ -116,6 +120,7 @@ static inline void transpose(F* v) {
     a[c + 4] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
     a[c + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xDD);
   }
+#pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) v[i] = a[i];
 }
 

@@ -95,7 +95,7 @@ static inline float largest(F v) {
 }
 
 /// Lane c of v[r] becomes lane r of v[c].
-static inline void transpose(F* v) {
+[[gnu::always_inline]] static inline void transpose(F* v) {
   const F even_low = vzip1q_f32(v[0], v[2]), even_high = vzip2q_f32(v[0], v[2]);
   const F odd_low = vzip1q_f32(v[1], v[3]), odd_high = vzip2q_f32(v[1], v[3]);
   v[0] = vzip1q_f32(even_low, odd_low);

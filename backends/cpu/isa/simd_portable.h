@@ -127,7 +127,7 @@ static inline float largest(F v) {
   return a > b ? a : b;
 }
 /// Lane c of v[r] becomes lane r of v[c].
-static inline void transpose(F* v) {
+[[gnu::always_inline]] static inline void transpose(F* v) {
   const F a[4] = {v[0], v[1], v[2], v[3]};
   for (int c = 0; c < 4; ++c) v[c] = F{a[0][c], a[1][c], a[2][c], a[3][c]};
 }
