@@ -3,15 +3,13 @@
 // 32 values the 16 bytes at 8 + 16 j hold the first 16 in their low nibbles and the last 16 in
 // their high ones.
 #pragma once
+#include "backends/cpu/formats/layout.h"
 #include "backends/cpu/formats/levels.h"
 #include "backends/cpu/formats/nibbles.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct IQ4_XS {
-  static constexpr int64_t kBlockBytes = 136, kBlockValues = 256;
-  static constexpr int kGroup = 32, kOffset = 128;
-  static constexpr bool kHasMin = false;
+struct IQ4_XS : Layout<136, 256, 32, 128, false> {
   static constexpr int kLow = 4, kNibbles = 8;  // byte offsets
 
   static inline void scales(const uint8_t* chunk, float* scale, float*) {
@@ -41,23 +39,20 @@ struct IQ4_XS {
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* chunk, int i) {
     const uint8_t* p = chunk + i / 4 * kBlockBytes + kNibbles + 32 * (i % 4);
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(stored_levels()), nibble_pair(p, p + 16));
+    return levels_of(nibble_pair(p, p + 16));
   }
   static inline I split(const uint8_t* chunk, int i) {
-    return _mm512_shuffle_epi8(
-        _mm512_broadcast_i32x4(stored_levels()),
-        half_nibbles(_mm512_loadu_si512(chunk + i / 4 * kBlockBytes + kNibbles + i / 2 % 2 * 64),
-                     i % 2));
+    const uint8_t* p = chunk + i / 4 * kBlockBytes + kNibbles + i / 2 % 2 * 64;
+    return levels_of(half_nibbles(_mm512_loadu_si512(p), i % 2));
   }
 #elif RUNNEL_SIMD_BITS == 256
   static inline I values(const uint8_t* chunk, int i) {
-    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(stored_levels()),
-                               nibbles(chunk + i / 8 * kBlockBytes + kNibbles + 16 * (i % 8)));
+    return levels_of(nibbles(chunk + i / 8 * kBlockBytes + kNibbles + 16 * (i % 8)));
   }
 #elif RUNNEL_SIMD_BITS == 128
   static inline I values(const uint8_t* chunk, int i) {
     const uint8_t* p = chunk + i / 16 * kBlockBytes + kNibbles + i % 16 / 2 * 16;
-    return levels_of(half_nibbles(p, i % 2));
+    return levels_of(as_signed(half_nibbles(p, i % 2)));
   }
 #else
   static inline int8_t value(const uint8_t* p, int i) {

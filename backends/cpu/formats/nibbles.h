@@ -1,5 +1,5 @@
-// What the formats with 32-value blocks share: f16 factors at the start of each block, and nibbles
-// whose low halves are values 0..15 and whose high halves are values 16..31.
+// Bytes to registers: nibbles whose low halves are values 0..15 of 32 and whose high halves are
+// values 16..31, and the fifth bits beside them.
 #pragma once
 #include "backends/cpu/isa/simd.h"
 
@@ -15,39 +15,6 @@ static inline uint32_t load_32(const uint8_t* p) {
   uint32_t bits;
   memcpy(&bits, p, sizeof bits);
   return bits;
-}
-
-/// The f16 at the start of each of 16 blocks that are kStride bytes apart.
-template <int64_t kStride>
-static inline void block_factors(const uint8_t* first, float* factor) {
-#if RUNNEL_SIMD_BITS == 0
-  for (int j = 0; j < 16; ++j) factor[j] = f16_value(first + j * kStride);
-#elif RUNNEL_SIMD_BITS == 128
-  for (int j = 0; j < 16; j += 4, first += 4 * kStride) {
-    const int16x4_t four = {load_16(first), load_16(first + kStride), load_16(first + 2 * kStride),
-                            load_16(first + 3 * kStride)};
-    store(factor + j, vcvt_f32_f16(vreinterpret_f16_s16(four)));
-  }
-#else
-#if RUNNEL_SIMD_BITS == 512
-  if constexpr (kStride == 18) {  // 8 factors are within 64 words
-    const I each = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 36, 45, 54, 63));
-    const auto eight = [each](const uint8_t* p) {
-      return _mm512_castsi512_si128(
-          _mm512_permutex2var_epi16(_mm512_loadu_si512(p), each, _mm512_loadu_si512(p + 64)));
-    };
-    const __m128i low = eight(first), high = eight(first + 8 * kStride);
-    store(factor, _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1)));
-    return;
-  }
-#endif
-  for (int j = 0; j < 16; j += 8, first += 8 * kStride)
-    _mm256_storeu_ps(factor + j, _mm256_cvtph_ps(_mm_setr_epi16(
-                                     load_16(first), load_16(first + kStride),
-                                     load_16(first + 2 * kStride), load_16(first + 3 * kStride),
-                                     load_16(first + 4 * kStride), load_16(first + 5 * kStride),
-                                     load_16(first + 6 * kStride), load_16(first + 7 * kStride))));
-#endif
 }
 
 #if RUNNEL_SIMD_BITS == 512
@@ -82,10 +49,8 @@ static inline I nibbles(const uint8_t* p) {
 }
 /// 16 where the bit of a value is set.
 static inline I fifth_bits(const uint8_t* p) {
-  int32_t bits;
-  memcpy(&bits, p, sizeof bits);
   const I byte = _mm256_shuffle_epi8(
-      _mm256_set1_epi32(bits),
+      _mm256_set1_epi32(static_cast<int>(load_32(p))),
       _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
   const I bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
   return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(byte, bit), bit),

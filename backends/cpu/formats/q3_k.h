@@ -1,17 +1,13 @@
-// Q3_K: 256 values in 110 bytes: 32 bytes of high bits, 64 bytes of low bit pairs, 12 bytes of
-// 6-bit scales (+ 32) of 16 values each, f16 d. Value = d * scale * (q - 4). SOURCE: ggml
-// block_q3_K; bit n / 32 of high byte n % 32 and pair (n % 128) / 32 of low byte 32 (n / 128) + n %
-// 32 belong to value n. Scale j: low nibble (j < 8) or high nibble of byte j % 8, upper bits in
-// pair j / 4 of byte 8 + j % 4.
+// Q3_K: 256 values in 110 bytes: 32 bytes of high bits, 64 bytes of low bit pairs as in scales16.h,
+// 12 bytes of 6-bit scales (+ 32) of 16 values each, f16 d. Value = d * scale * (q - 4). SOURCE:
+// ggml block_q3_K; bit n / 32 of high byte n % 32 belongs to value n. Scale j: low nibble (j < 8)
+// or high nibble of byte j % 8, upper bits in pair j / 4 of byte 8 + j % 4.
 #pragma once
 #include "backends/cpu/formats/scales16.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct Q3_K {
-  static constexpr int64_t kBlockBytes = 110, kBlockValues = 256;
-  static constexpr int kGroup = 16, kOffset = 4;
-  static constexpr bool kHasMin = false;
+struct Q3_K : Layout<110, 256, 16, 4, false> {
   static constexpr int kLow = 32, kScales = 96, kD = 108;  // byte offsets
 
   static inline void scales(const uint8_t* p, float* scale, float*) {
@@ -35,29 +31,26 @@ struct Q3_K {
   }
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* p, int i) {
-    const auto row = static_cast<int16_t>(2 * i), pair = static_cast<int16_t>(4 * (i % 2));
-    const I low =
-        shift_halves(twice(p + kLow + 32 * (i / 2)), pair, static_cast<int16_t>(pair + 2));
+    const auto row = static_cast<int16_t>(2 * i);
     const I high = shift_halves(twice(p), row, static_cast<int16_t>(row + 1));
-    return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi8(3)),
+    return _mm512_or_si512(bit_pairs(p + kLow, i),
                            _mm512_slli_epi16(_mm512_and_si512(high, _mm512_set1_epi8(1)), 2));
   }
 #elif RUNNEL_SIMD_BITS == 256
   static inline I values(const uint8_t* p, int i) {
-    const I low = shift_down(load_32_bytes(p + kLow + 32 * (i / 4)), 2 * (i % 4));
     const I high = shift_down(load_32_bytes(p), i);
-    return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(3)),
+    return _mm256_or_si256(bit_pairs(p + kLow, i),
                            _mm256_slli_epi16(_mm256_and_si256(high, _mm256_set1_epi8(1)), 2));
   }
 #elif RUNNEL_SIMD_BITS == 128
   static inline I values(const uint8_t* p, int i) {
-    const uint8x16_t low = bits_of(p + kLow + i / 8 * 32 + i % 2 * 16, i % 8 / 2 * 2, 3);
-    return as_signed(vorrq_u8(low, vshlq_n_u8(bits_of(p + i % 2 * 16, i / 2, 1), 2)));
+    const uint8x16_t high = bits_of(p + i % 2 * 16, i / 2, 1);
+    return as_signed(vorrq_u8(bit_pairs(p + kLow, i), vshlq_n_u8(high, 2)));
   }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
-    const int pair = (p[kLow + 32 * (i / 128) + i % 32] >> (2 * ((i % 128) / 32))) & 3;
-    return static_cast<int8_t>((pair | ((p[i % 32] >> (i / 32)) & 1) << 2) - kOffset);
+    const int high = (p[i % 32] >> (i / 32)) & 1;
+    return static_cast<int8_t>((bit_pair(p + kLow, i) | high << 2) - kOffset);
   }
 #endif
 };

@@ -1,25 +1,20 @@
 // Q5_K: 256 values in 176 bytes: factors as in scales6.h, 32 bytes of fifth bits (bit j of byte l
-// belongs to value l of group j), then nibbles as in q4_k.
+// belongs to value l of group j), then nibbles.
 #pragma once
 #include "backends/cpu/formats/scales6.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct Q5_K {
-  static constexpr int64_t kBlockBytes = 176, kBlockValues = 256;
-  static constexpr int kGroup = 32, kOffset = 0;
-  static constexpr bool kHasMin = true;
+struct Q5_K : Block6<176> {
+  static constexpr int kFifths = 16;  // byte offset
 
-  static inline void scales(const uint8_t* chunk, float* scale, float* min) {
-    scales6<kBlockBytes>(chunk, scale, min);
-  }
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* chunk, int i) {
     const uint8_t* p = chunk + i / 4 * kBlockBytes;
     const int c = i % 4;
-    const I low = low_and_high(p + 48 + 32 * c);
+    const I low = low_bits(p, c);
     const I bits =
-        _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16)));
+        _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + kFifths)));
     const __m256i even = _mm256_set1_epi8(static_cast<char>(1 << (2 * c)));
     const __m256i odd = _mm256_set1_epi8(static_cast<char>(2 << (2 * c)));
     const I bit = _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1);
@@ -30,24 +25,23 @@ struct Q5_K {
     const uint8_t* p = chunk + i / 8 * kBlockBytes;
     const int j = i % 8;
     const I bit = _mm256_set1_epi8(static_cast<char>(1 << j));
-    const I bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16));
+    const I bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + kFifths));
     const I fifth =
         _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit), _mm256_set1_epi8(16));
-    return _mm256_or_si256(low_or_high(p + 48 + 32 * (j / 2), j % 2), fifth);
+    return _mm256_or_si256(low_bits(p, j), fifth);
   }
 #elif RUNNEL_SIMD_BITS == 128
   static inline I values(const uint8_t* chunk, int i) {
-    const int group = i % 16 / 2;
-    const uint8_t* p = chunk + i / 16 * kBlockBytes + i % 2 * 16;
-    const uint8x16_t bit = vdupq_n_u8(static_cast<uint8_t>(1 << group));
-    const uint8x16_t fifth = vandq_u8(vtstq_u8(vld1q_u8(p + 16), bit), vdupq_n_u8(16));
-    return as_signed(vorrq_u8(half_nibbles(p + 48 + group / 2 * 32, group % 2), fifth));
+    const uint8_t* p = chunk + i / 16 * kBlockBytes;
+    const uint8x16_t bits = vld1q_u8(p + kFifths + i % 2 * 16);
+    const uint8x16_t bit = vdupq_n_u8(static_cast<uint8_t>(1 << (i % 16 / 2)));
+    const uint8x16_t fifth = vandq_u8(vtstq_u8(bits, bit), vdupq_n_u8(16));
+    return as_signed(vorrq_u8(low_bits(p, i % 16), fifth));
   }
 #else
   static inline int8_t value(const uint8_t* p, int i) {
-    const uint8_t pair = p[48 + 32 * (i / 64) + i % 32];
-    const int fifth = (p[16 + i % 32] >> (i / 32)) & 1;
-    return static_cast<int8_t>((i % 64 < 32 ? pair & 15 : pair >> 4) | fifth << 4);
+    const int fifth = (p[kFifths + i % 32] >> (i / 32)) & 1;
+    return static_cast<int8_t>(low_bits(p, i) | fifth << 4);
   }
 #endif
 };

@@ -1,5 +1,7 @@
-// What the formats with 16 int8 scales per superblock share: scale[j] = d * s[j].
+// What the formats with 16 int8 scales per superblock share: scale[j] = d * s[j], and 64 bytes of
+// bit pairs: pair (n % 128) / 32 of byte 32 (n / 128) + n % 32 belongs to value n.
 #pragma once
+#include "backends/cpu/formats/layout.h"
 #include "backends/cpu/isa/simd.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
@@ -42,6 +44,31 @@ static inline I shift_down(I words, int bits) {
 /// 16 bytes of which only the lowest bits, `mask`, are wanted after a shift.
 static inline uint8x16_t bits_of(const uint8_t* p, int shift, uint8_t mask) {
   return vandq_u8(vshlq_u8(vld1q_u8(p), vdupq_n_s8(static_cast<int8_t>(-shift))), vdupq_n_u8(mask));
+}
+#endif
+
+#if RUNNEL_SIMD_BITS == 512
+/// The bit pairs of 64 values from 64 i on; p: the superblock's pairs.
+static inline I bit_pairs(const uint8_t* p, int i) {
+  const auto first = static_cast<int16_t>(4 * (i % 2));
+  const I pairs = shift_halves(twice(p + 32 * (i / 2)), first, static_cast<int16_t>(first + 2));
+  return _mm512_and_si512(pairs, _mm512_set1_epi8(3));
+}
+#elif RUNNEL_SIMD_BITS == 256
+/// The bit pairs of 32 values from 32 i on; p: the superblock's pairs.
+static inline I bit_pairs(const uint8_t* p, int i) {
+  return _mm256_and_si256(shift_down(load_32_bytes(p + 32 * (i / 4)), 2 * (i % 4)),
+                          _mm256_set1_epi8(3));
+}
+#elif RUNNEL_SIMD_BITS == 128
+/// The bit pairs of 16 values from 16 i on; p: the superblock's pairs.
+static inline uint8x16_t bit_pairs(const uint8_t* p, int i) {
+  return bits_of(p + i / 8 * 32 + i % 2 * 16, i % 8 / 2 * 2, 3);
+}
+#else
+/// The bit pair of value i; p: the superblock's pairs.
+static inline int bit_pair(const uint8_t* p, int i) {
+  return (p[32 * (i / 128) + i % 32] >> (2 * ((i % 128) / 32))) & 3;
 }
 #endif
 

@@ -1,6 +1,9 @@
-// What q4_k and q5_k share: f16 d and dmin, then 12 bytes of 6-bit scales and minimums for 8 groups
-// of 32 values. Value = d * scale[j] * q - dmin * min[j]. SOURCE: ggml get_scale_min_k4.
+// What q4_k and q5_k share: f16 d and dmin, 12 bytes of 6-bit scales and minimums for 8 groups of
+// 32 values, and at the end of the block 128 bytes of nibbles: groups 2 c and 2 c + 1 are the low
+// and the high nibbles of 32 bytes. Value = d * scale[j] * q - dmin * min[j]. SOURCE: ggml
+// get_scale_min_k4.
 #pragma once
+#include "backends/cpu/formats/layout.h"
 #include "backends/cpu/formats/nibbles.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
@@ -61,20 +64,43 @@ static inline void scales6(const uint8_t* chunk, float* scale, float* min) {
 #endif
 }
 
+/// Constants, scales and nibbles of these formats.
+template <int64_t bytes>
+struct Block6 : Layout<bytes, 256, 32, 0, true> {
+  static constexpr int64_t kNibbles = bytes - 128;  // byte offset
+
+  static inline void scales(const uint8_t* chunk, float* scale, float* min) {
+    scales6<bytes>(chunk, scale, min);
+  }
 #if RUNNEL_SIMD_BITS == 512
-/// Values of groups 2 c and 2 c + 1: the low and the high nibbles of 32 bytes.
-static inline I low_and_high(const uint8_t* p) {
-  const I shift = _mm512_setr_epi64(0, 0, 0, 0, 0x0004000400040004, 0x0004000400040004,
-                                    0x0004000400040004, 0x0004000400040004);
-  const I bytes = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-  return _mm512_and_si512(_mm512_srlv_epi16(bytes, shift), _mm512_set1_epi8(15));
-}
+  /// Of groups 2 c and 2 c + 1 of the block p.
+  static inline I low_bits(const uint8_t* p, int c) {
+    const I shift = _mm512_setr_epi64(0, 0, 0, 0, 0x0004000400040004, 0x0004000400040004,
+                                      0x0004000400040004, 0x0004000400040004);
+    const auto* half = reinterpret_cast<const __m256i*>(p + kNibbles + 32 * c);
+    const I both = _mm512_broadcast_i64x4(_mm256_loadu_si256(half));
+    return _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi8(15));
+  }
 #elif RUNNEL_SIMD_BITS == 256
-/// The low (half 0) or high nibbles of 32 bytes.
-static inline I low_or_high(const uint8_t* p, int half) {
-  const I bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  return _mm256_and_si256(half ? _mm256_srli_epi16(bytes, 4) : bytes, _mm256_set1_epi8(15));
-}
+  /// Of group j of the block p.
+  static inline I low_bits(const uint8_t* p, int j) {
+    const I both =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + kNibbles + 32 * (j / 2)));
+    return _mm256_and_si256(j % 2 ? _mm256_srli_epi16(both, 4) : both, _mm256_set1_epi8(15));
+  }
+#elif RUNNEL_SIMD_BITS == 128
+  /// Of half i % 2 of group i / 2 of the block p.
+  static inline uint8x16_t low_bits(const uint8_t* p, int i) {
+    const int group = i / 2;
+    return half_nibbles(p + kNibbles + group / 2 * 32 + i % 2 * 16, group % 2);
+  }
+#else
+  /// Of value i of the block p.
+  static inline int low_bits(const uint8_t* p, int i) {
+    const uint8_t pair = p[kNibbles + 32 * (i / 64) + i % 32];
+    return i % 64 < 32 ? pair & 15 : pair >> 4;
+  }
 #endif
+};
 
 }  // namespace runnel::cpu::RUNNEL_ISA

@@ -1,0 +1,113 @@
+// What the formats with 32-value blocks share: f16 d and perhaps m at the start of each block, then
+// perhaps a fifth bit per value, then the values or their nibbles.
+#pragma once
+#include "backends/cpu/formats/layout.h"
+#include "backends/cpu/formats/nibbles.h"
+
+namespace runnel::cpu::RUNNEL_ISA {
+
+/// The f16 at the start of each of 16 blocks that are kStride bytes apart.
+template <int64_t kStride>
+static inline void block_factors(const uint8_t* first, float* factor) {
+#if RUNNEL_SIMD_BITS == 0
+  for (int j = 0; j < 16; ++j) factor[j] = f16_value(first + j * kStride);
+#elif RUNNEL_SIMD_BITS == 128
+  for (int j = 0; j < 16; j += 4, first += 4 * kStride) {
+    const int16x4_t four = {load_16(first), load_16(first + kStride), load_16(first + 2 * kStride),
+                            load_16(first + 3 * kStride)};
+    store(factor + j, vcvt_f32_f16(vreinterpret_f16_s16(four)));
+  }
+#else
+#if RUNNEL_SIMD_BITS == 512
+  if constexpr (kStride == 18) {  // 8 factors are within 64 words
+    const I each = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 36, 45, 54, 63));
+    const auto eight = [each](const uint8_t* p) {
+      return _mm512_castsi512_si128(
+          _mm512_permutex2var_epi16(_mm512_loadu_si512(p), each, _mm512_loadu_si512(p + 64)));
+    };
+    const __m128i low = eight(first), high = eight(first + 8 * kStride);
+    store(factor, _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1)));
+    return;
+  }
+#endif
+  for (int j = 0; j < 16; j += 8, first += 8 * kStride)
+    _mm256_storeu_ps(factor + j, _mm256_cvtph_ps(_mm_setr_epi16(
+                                     load_16(first), load_16(first + kStride),
+                                     load_16(first + 2 * kStride), load_16(first + 3 * kStride),
+                                     load_16(first + 4 * kStride), load_16(first + 5 * kStride),
+                                     load_16(first + 6 * kStride), load_16(first + 7 * kStride))));
+#endif
+}
+
+/// Base of these formats: constants and scales.
+template <int64_t bytes, int offset, bool has_min>
+struct Block32 : Layout<bytes, 32, 32, offset, has_min> {
+  static constexpr int64_t kData = has_min ? 4 : 2;  // byte offset of what follows the factors
+
+  static inline void scales(const uint8_t* chunk, float* scale, float* min) {
+    block_factors<bytes>(chunk, scale);
+    if constexpr (has_min) block_factors<bytes>(chunk + 2, min);
+  }
+};
+
+/// Formats whose block ends with the nibbles of its values: q is a nibble.
+template <int64_t bytes, int offset, bool has_min>
+struct NibbleBlock : Block32<bytes, offset, has_min> {
+  static constexpr int64_t kNibbles = bytes - 16;  // byte offset
+
+#if RUNNEL_SIMD_BITS == 512
+  static inline I values(const uint8_t* chunk, int i) {
+    const uint8_t* p = chunk + 2 * i * bytes + kNibbles;
+    return nibble_pair(p, p + bytes);
+  }
+  static inline I split(const uint8_t* chunk, int i) {
+    return half_nibbles(four_blocks<bytes>(chunk + i / 2 * 4 * bytes + kNibbles), i % 2);
+  }
+#elif RUNNEL_SIMD_BITS == 256
+  static inline I values(const uint8_t* chunk, int i) {
+    return nibbles(chunk + i * bytes + kNibbles);
+  }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    return as_signed(half_nibbles(chunk + i / 2 * bytes + kNibbles, i % 2));
+  }
+#else
+  static inline int8_t value(const uint8_t* p, int i) {
+    return static_cast<int8_t>(nibble(p + kNibbles, i) - offset);
+  }
+#endif
+};
+
+/// The same with four bytes of fifth bits before the nibbles: bit i belongs to value i.
+template <int64_t bytes, int offset, bool has_min>
+struct FifthBitBlock : Block32<bytes, offset, has_min> {
+  static constexpr int64_t kNibbles = bytes - 16, kFifths = kNibbles - 4;  // byte offsets
+
+#if RUNNEL_SIMD_BITS == 512
+  static inline I values(const uint8_t* chunk, int i) {
+    const uint8_t* p = chunk + 2 * i * bytes;
+    const auto bits = static_cast<__mmask64>(load_32(p + kFifths)) |
+                      static_cast<__mmask64>(load_32(p + bytes + kFifths)) << 32;
+    const I low = nibble_pair(p + kNibbles, p + bytes + kNibbles);
+    return _mm512_mask_add_epi8(low, bits, low, _mm512_set1_epi8(16));
+  }
+#elif RUNNEL_SIMD_BITS == 256
+  static inline I values(const uint8_t* chunk, int i) {
+    const uint8_t* p = chunk + i * bytes;
+    return _mm256_or_si256(nibbles(p + kNibbles), fifth_bits(p + kFifths));
+  }
+#elif RUNNEL_SIMD_BITS == 128
+  static inline I values(const uint8_t* chunk, int i) {
+    const uint8_t* p = chunk + i / 2 * bytes;
+    return as_signed(
+        vorrq_u8(half_nibbles(p + kNibbles, i % 2), fifth_bits(p + kFifths + i % 2 * 2)));
+  }
+#else
+  static inline int8_t value(const uint8_t* p, int i) {
+    const int fifth = (p[kFifths + i / 8] >> (i % 8)) & 1;
+    return static_cast<int8_t>((nibble(p + kNibbles, i) | fifth << 4) - offset);
+  }
+#endif
+};
+
+}  // namespace runnel::cpu::RUNNEL_ISA
