@@ -3,12 +3,12 @@
 // and sums the squares of what every weight matrix was multiplied with.
 #include "converters/imatrix.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
 #include "apps/app.h"
 #include "apps/terminal.h"
+#include "apps/text_chunks.h"
 
 namespace runnel::app {
 namespace {
@@ -43,27 +43,19 @@ void run(ImatrixFlags flags) {
   options.on_activations = take;
   options.activations_user = &imatrix;
   const EnginePtr engine = open_engine(flags.model, options);
-  const runnel_model_info info = model_info(engine.get());
   const SessionPtr session = open_session(engine.get(), flags.model);
-  std::vector<std::int32_t> ids = tokenize(engine.get(), text, RUNNEL_TOKENS_PLAIN);
-  std::size_t n_chunks = ids.size() / context;
-  if (flags.chunks > 0) n_chunks = std::min(n_chunks, static_cast<std::size_t>(flags.chunks));
-  if (n_chunks == 0)
-    fail(Exit::bad_input, flags.file + " has " + std::to_string(ids.size()) +
-                              " tokens, less than one chunk of " + std::to_string(context));
+  TextChunks chunks = text_chunks(engine.get(), text, flags.file, context, flags.chunks);
   imatrix.datasets = {std::filesystem::path(flags.file).filename().string()};
-  imatrix.n_chunks = static_cast<std::uint32_t>(n_chunks);
+  imatrix.n_chunks = static_cast<std::uint32_t>(chunks.n_chunks);
   imatrix.chunk_size = static_cast<std::uint32_t>(context);
   ProgressBar bar("imatrix");
   const InterruptGuard guard(nullptr, nullptr);
-  for (std::size_t chunk = 0; chunk < n_chunks; ++chunk) {
-    bar.update(static_cast<double>(chunk) / static_cast<double>(n_chunks));
-    std::int32_t* first = ids.data() + chunk * context;
-    if (info.bos_token >= 0) first[0] = info.bos_token;
+  for (std::size_t chunk = 0; chunk < chunks.n_chunks; ++chunk) {
+    bar.update(static_cast<double>(chunk) / static_cast<double>(chunks.n_chunks));
     must(runnel_session_truncate(session.get(), 0));
     // Every row of logits is asked for, so that the output head sees every token too.
     const runnel_status status = runnel_session_evaluate(
-        session.get(), first, context,
+        session.get(), chunks.chunk(chunk).data(), context,
         [](void*, std::int32_t, std::int32_t, const float*) { return 1; }, nullptr);
     if (InterruptGuard::interrupted()) fail(Exit::interrupted, "interrupted, nothing was written");
     must(status);
@@ -72,7 +64,7 @@ void run(ImatrixFlags flags) {
   if (const Status status = imatrix.write(flags.out); !status.ok())
     fail(Exit::bad_input, status.message());
   std::fprintf(stderr, "%s: %zu weights, %zu chunks of %zu tokens\n", flags.out.c_str(),
-               imatrix.entries.size(), n_chunks, context);
+               imatrix.entries.size(), chunks.n_chunks, context);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "apps/app.h"
 #include "apps/kl_base.h"
 #include "apps/terminal.h"
+#include "apps/text_chunks.h"
 
 namespace runnel::app {
 namespace {
@@ -81,31 +82,24 @@ void run(PerplexityFlags flags) {
   const EnginePtr engine = open_engine(flags.model);
   const runnel_model_info info = model_info(engine.get());
   const SessionPtr session = open_session(engine.get(), flags.model);
-  std::vector<std::int32_t> ids = tokenize(engine.get(), text, RUNNEL_TOKENS_PLAIN);
-  std::size_t n_chunks = ids.size() / context;
-  if (flags.chunks > 0) n_chunks = std::min(n_chunks, static_cast<std::size_t>(flags.chunks));
-  if (n_chunks == 0)
-    fail(Exit::bad_input, flags.file + " has " + std::to_string(ids.size()) +
-                              " tokens, less than one chunk of " + std::to_string(context));
+  TextChunks chunks = text_chunks(engine.get(), text, flags.file, context, flags.chunks);
   Scorer scorer;
   scorer.n_vocab = static_cast<std::size_t>(info.n_vocab);
   scorer.n_ids = flags.model.context;
   scorer.first_scored = flags.model.context / 2 + 1;
   std::optional<KlBase> base;
   if (!flags.kl_base.empty()) {
-    const std::size_t n_rows = n_chunks * (context - context / 2 - 1);
-    base.emplace(flags.kl_base, scorer.n_vocab, n_rows, ids);
+    const std::size_t n_rows = chunks.n_chunks * (context - context / 2 - 1);
+    base.emplace(flags.kl_base, scorer.n_vocab, n_rows, chunks.ids);
     scorer.base = &*base;
   }
   ProgressBar bar("perplexity");
-  for (std::size_t chunk = 0; chunk < n_chunks; ++chunk) {
-    bar.update(static_cast<double>(chunk) / static_cast<double>(n_chunks));
-    std::int32_t* first = ids.data() + chunk * context;
-    if (info.bos_token >= 0) first[0] = info.bos_token;
-    scorer.ids = first;
+  for (std::size_t chunk = 0; chunk < chunks.n_chunks; ++chunk) {
+    bar.update(static_cast<double>(chunk) / static_cast<double>(chunks.n_chunks));
+    scorer.ids = chunks.chunk(chunk).data();
     must(runnel_session_truncate(session.get(), 0));
     must(runnel_session_evaluate(
-        session.get(), first, context,
+        session.get(), scorer.ids, context,
         [](void* user, std::int32_t row, std::int32_t n, const float* logits) {
           static_cast<Scorer*>(user)->take(row, n, logits);
           return 1;
@@ -114,7 +108,7 @@ void run(PerplexityFlags flags) {
   }
   bar.clear();
   if (base) base->finish();
-  print(flags, scorer, n_chunks, base ? &*base : nullptr);
+  print(flags, scorer, chunks.n_chunks, base ? &*base : nullptr);
 }
 
 }  // namespace
