@@ -3,25 +3,16 @@
 
 #include <doctest/doctest.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
-#include <sstream>
 #include <string>
+
+#include "tests/unit/text/test_data.h"
 
 namespace runnel {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-const std::string kData = RUNNEL_SOURCE_DIR "/tests/unit/text/data/";
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 struct Outcome {
   Code code = Code::ok;
@@ -58,8 +49,8 @@ std::string repeated(std::string_view piece, int count) {
 }
 
 TEST_CASE("ChatTemplate, GivesTheGoldenTextOfTheDemoTemplate") {
-  const Json golden = Json::parse(read_file(kData + "golden_templates.json"), nullptr, false);
-  const std::string source = read_file(kData + "templates/demo.jinja");
+  const Json golden = test::read_data_json("golden_templates.json");
+  const std::string source = test::read_data("templates/demo.jinja");
   REQUIRE(golden["chat"].size() == 14);
   for (Json one : golden["chat"]) {
     const auto text = one["text"].get<std::string>();
@@ -70,7 +61,7 @@ TEST_CASE("ChatTemplate, GivesTheGoldenTextOfTheDemoTemplate") {
 }
 
 TEST_CASE("ChatTemplate, GivesTheGoldenTextOfSmallTemplates") {
-  const Json golden = Json::parse(read_file(kData + "golden_templates.json"), nullptr, false);
+  const Json golden = test::read_data_json("golden_templates.json");
   REQUIRE(golden["jinja"].size() == 19);
   for (const Json& one : golden["jinja"]) {
     const auto source = one["template"].get<std::string>();
@@ -337,10 +328,10 @@ TEST_CASE("ChatTemplate, CyclesOfNamespacesComeApart") {
 
 /// Templates whose parts are worth breaking, with variables that reach most of their branches.
 void for_each_template(void (*check)(const std::string& source, const Json& variables)) {
-  const Json sets = Json::parse(read_file(kData + "template_vars.json"), nullptr, false);
+  const Json sets = test::read_data_json("template_vars.json");
   REQUIRE(sets.is_object());
   for (const char* name : {"demo", "thinking_tools", "typed_macros", "inst_alternate"}) {
-    check(read_file(kData + "templates/" + name + ".jinja"), sets["tool_round"]);
+    check(test::read_data("templates/" + name + ".jinja"), sets["tool_round"]);
   }
 }
 

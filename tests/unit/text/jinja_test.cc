@@ -2,9 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <ctime>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -15,34 +13,22 @@
 #include "runtime/text/jinja/search.h"
 #include "runtime/text/jinja/strftime.h"
 #include "runtime/text/jinja/value.h"
+#include "tests/unit/text/test_data.h"
 
 namespace runnel::jinja {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-const std::string kData = RUNNEL_SOURCE_DIR "/tests/unit/text/data/";
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-Json read_json(const std::string& name) {
-  return Json::parse(read_file(kData + name), nullptr, false);
-}
-
 TEST_CASE("Jinja, GivesWhatJinja2Gives") {
-  const Json all = read_json("jinja_cases.json");
-  const Json sets = read_json("template_vars.json");
+  const Json all = test::read_data_json("jinja_cases.json");
+  const Json sets = test::read_data_json("template_vars.json");
   REQUIRE(all["cases"].size() > 400);
   for (const Json& one : all["cases"]) {
     std::string source;
     Json variables = all["data"];
     if (one.contains("file")) {
-      source = read_file(kData + "templates/" + one["file"].get<std::string>());
+      source = test::read_data("templates/" + one["file"].get<std::string>());
       variables = sets[one["vars_of"].get<std::string>()];
       CAPTURE(one["vars_of"].get<std::string>());
     } else {

@@ -1,8 +1,8 @@
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "runtime/text/tokenizer.h"
+#include "tests/unit/text/test_data.h"
 #include "tests/unit/text/test_vocabulary.h"
 
 namespace runnel {
@@ -13,11 +13,10 @@ using test::Ids;
 TEST_CASE("Tokenizer, GivesTheGoldenIdsOfTheDemoModel") {
   const Tokenizer tokenizer = test::must_load(test::demo_spec());
   CHECK(tokenizer.n_vocab() == 8192);
-  std::ifstream in(RUNNEL_SOURCE_DIR "/tests/unit/text/data/tokenizer_cases.json");
-  const nlohmann::json cases = nlohmann::json::parse(in, nullptr, false);
+  const nlohmann::ordered_json cases = test::read_data_json("tokenizer_cases.json");
   REQUIRE(cases.is_array());
   REQUIRE(cases.size() == 29);
-  for (const nlohmann::json& one : cases) {
+  for (const nlohmann::ordered_json& one : cases) {
     const auto text = one["text"].get<std::string>();
     CAPTURE(text);
     const Ids ids = tokenizer.encode(text, {Bos::never, Specials::parse});
