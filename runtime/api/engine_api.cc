@@ -126,10 +126,7 @@ void runnel_free(void* memory) {
 }
 
 void runnel_engine_options_init(runnel_engine_options* options) {
-  if (options == nullptr) return;
-  *options = {};
-  options->size = sizeof *options;
-  options->log_level = RUNNEL_LOG_WARN;
+  if (api::clear(options)) options->log_level = RUNNEL_LOG_WARN;
 }
 
 runnel_status runnel_engine_create(const runnel_engine_options* options, runnel_engine** engine) {
@@ -156,9 +153,7 @@ void runnel_engine_destroy(runnel_engine* engine) {
 }
 
 void runnel_model_info_init(runnel_model_info* info) {
-  if (info == nullptr) return;
-  *info = {};
-  info->size = sizeof *info;
+  api::clear(info);
 }
 
 runnel_status runnel_engine_info(const runnel_engine* engine, runnel_model_info* info) {
@@ -213,9 +208,7 @@ runnel_status runnel_devices_json(char** json) {
 }
 
 void runnel_memory_plan_init(runnel_memory_plan* plan) {
-  if (plan == nullptr) return;
-  *plan = {};
-  plan->size = sizeof *plan;
+  api::clear(plan);
 }
 
 runnel_status runnel_plan_memory(const runnel_engine_options* engine_options,

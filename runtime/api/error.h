@@ -38,6 +38,15 @@ inline Status missing(const char* argument) {
 /// malloc'ed copy for strings the caller frees with runnel_free().
 Status copy_text(const std::string& text, char** out);
 
+/// What every _init function starts with: zeros and the size. Returns false for NULL.
+template <class T>
+bool clear(T* out) {
+  if (out == nullptr) return false;
+  *out = {};
+  out->size = sizeof *out;
+  return true;
+}
+
 /// Copies min(dst->size, sizeof(T)) bytes of `value` over *dst, keeping dst->size: a caller
 /// compiled against an older, shorter struct gets the fields it knows.
 template <class T>

@@ -11,9 +11,7 @@ using runnel::api::missing;
 extern "C" {
 
 void runnel_ceilings_init(runnel_ceilings* ceilings) {
-  if (ceilings == nullptr) return;
-  *ceilings = {};
-  ceilings->size = sizeof *ceilings;
+  api::clear(ceilings);
 }
 
 runnel_status runnel_engine_ceilings(runnel_engine* engine, runnel_ceilings* ceilings) {
@@ -32,9 +30,7 @@ runnel_status runnel_engine_ceilings(runnel_engine* engine, runnel_ceilings* cei
 }
 
 void runnel_step_cost_init(runnel_step_cost* cost) {
-  if (cost == nullptr) return;
-  *cost = {};
-  cost->size = sizeof *cost;
+  api::clear(cost);
 }
 
 runnel_status runnel_engine_step_cost(const runnel_engine* engine,

@@ -53,9 +53,7 @@ void hand_over(const GenerateResult& result, runnel_generate_result* out) {
 extern "C" {
 
 void runnel_session_options_init(runnel_session_options* options) {
-  if (options == nullptr) return;
-  *options = {};
-  options->size = sizeof *options;
+  api::clear(options);
 }
 
 runnel_status runnel_session_create(runnel_engine* engine,
@@ -209,16 +207,11 @@ runnel_status runnel_session_sample(runnel_session* session, int32_t* id) {
 }
 
 void runnel_generate_options_init(runnel_generate_options* options) {
-  if (options == nullptr) return;
-  *options = {};
-  options->size = sizeof *options;
-  options->max_tokens = -1;
+  if (api::clear(options)) options->max_tokens = -1;
 }
 
 void runnel_generate_result_init(runnel_generate_result* result) {
-  if (result == nullptr) return;
-  *result = {};
-  result->size = sizeof *result;
+  api::clear(result);
 }
 
 runnel_status runnel_session_generate(runnel_session* session,
