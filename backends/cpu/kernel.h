@@ -9,33 +9,14 @@
 #include <cstdint>
 
 #include "backends/cpu/isa/kernels.h"
-#include "quant/codecs.h"
+#include "runtime/backend/host_operand.h"
 #include "runtime/backend/step.h"
 #include "runtime/base/thread_pool.h"
 #include "runtime/graph/graph.h"
 
 namespace runnel::cpu {
 
-/// One input or output of a node, bound to memory when the node is compiled.
-struct Operand {
-  std::byte* data = nullptr;  // null for states and absent operands
-  DType dtype = DType::f32;
-  Shape shape;                      // as compiled, for the largest step
-  std::int64_t rows_per_token = 0;  // 0: all rows are used in every step
-  std::int32_t state_index = -1;
-
-  bool present() const { return data != nullptr || state_index >= 0; }
-  std::int64_t rows(std::int64_t n_tokens) const {
-    return rows_per_token == 0 ? shape[0] : rows_per_token * n_tokens;
-  }
-  std::int64_t cols() const { return shape.cols(); }
-  float* row(std::int64_t r) const { return reinterpret_cast<float*>(data) + r * cols(); }
-  std::int32_t* ids() const { return reinterpret_cast<std::int32_t*>(data); }
-  std::int64_t row_bytes() const {
-    return static_cast<std::int64_t>(
-        quant::row_bytes(dtype, static_cast<std::size_t>(shape.cols())));
-  }
-};
+using Operand = HostOperand;
 
 struct Step;
 

@@ -78,31 +78,6 @@ bool library_matches(const Graph& graph, const Node& node, const Caps& caps) {
 
 // ---- from a node to a Step ----
 
-Result<Operand> bind(const Graph& graph, ValueId id, std::span<const BufferView> bindings) {
-  const Value& value = graph.value(id);
-  Operand operand;
-  operand.dtype = value.dtype;
-  operand.shape = value.shape;
-  operand.rows_per_token = value.per_token ? value.shape[0] / graph.max_tokens() : 0;
-  operand.state_index = value.state_index;
-  if (value.role == Role::state) return operand;
-  const auto index = static_cast<std::size_t>(id);
-  if (index >= bindings.size() || bindings[index].host() == nullptr)
-    return Status(Code::invalid_argument, value.name + " is not bound to host memory");
-  const BufferView& view = bindings[index];
-  const std::size_t bytes =
-      static_cast<std::size_t>(value.shape.rows()) *
-      quant::row_bytes(value.dtype, static_cast<std::size_t>(value.shape.cols()));
-  if (view.offset > view.buffer->size() || view.buffer->size() - view.offset < bytes)
-    return Status(Code::invalid_argument, value.name + " is bound to too little memory");
-  operand.data = view.host();
-  // Blocks are read byte by byte; plain values in one load.
-  const bool plain = quant::info(value.dtype).block_elems == 1;
-  if (plain && reinterpret_cast<std::uintptr_t>(operand.data) % 4 != 0)
-    return Status(Code::invalid_argument, value.name + " is not aligned to 4 bytes");
-  return operand;
-}
-
 template <std::size_t level, Kernel kernel>
 Result<Step> prepare(const Graph& graph, const Node& node, std::span<const BufferView> bindings) {
   Step step;
@@ -110,10 +85,10 @@ Result<Step> prepare(const Graph& graph, const Node& node, std::span<const Buffe
   step.kernels = kIsaLevels[level].kernels;
   step.attr = node.attr;
   for (std::size_t i = 0; i < node.in.size(); ++i) {
-    RUNNEL_ASSIGN(step.in[i], bind(graph, node.in[i], bindings));
+    RUNNEL_ASSIGN(step.in[i], bind_host(graph, node.in[i], bindings, WeightAlignment::word));
   }
   for (std::size_t i = 0; i < node.out.size(); ++i) {
-    RUNNEL_ASSIGN(step.out[i], bind(graph, node.out[i], bindings));
+    RUNNEL_ASSIGN(step.out[i], bind_host(graph, node.out[i], bindings, WeightAlignment::word));
   }
   const bool product =
       node.op == Op::matmul || node.op == Op::matmul_swiglu || node.op == Op::moe_matmul;

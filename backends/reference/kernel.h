@@ -5,33 +5,13 @@
 #include <array>
 #include <cstdint>
 
-#include "quant/codecs.h"
+#include "runtime/backend/host_operand.h"
 #include "runtime/backend/step.h"
 #include "runtime/graph/graph.h"
 
 namespace runnel::reference {
 
-/// One input or output of a node, bound to memory when the node is compiled.
-struct Operand {
-  std::byte* data = nullptr;  // null for states and absent operands
-  DType dtype = DType::f32;
-  Shape shape;                      // as compiled, for the largest step
-  std::int64_t rows_per_token = 0;  // 0: all rows are used in every step
-  std::int32_t state_index = -1;
-
-  bool present() const { return data != nullptr || state_index >= 0; }
-  std::int64_t rows(std::int64_t n_tokens) const {
-    return rows_per_token == 0 ? shape[0] : rows_per_token * n_tokens;
-  }
-  std::int64_t cols() const { return shape.cols(); }
-  float* row(std::int64_t r) const { return reinterpret_cast<float*>(data) + r * cols(); }
-  std::int32_t* ids() const { return reinterpret_cast<std::int32_t*>(data); }
-  /// Decodes row r of a weight (of its flattened leading dimensions) into dst [cols].
-  void decode_row(std::int64_t r, float* dst) const {
-    const std::size_t bytes = quant::row_bytes(dtype, static_cast<std::size_t>(cols()));
-    quant::codec(dtype).decode_row(data + static_cast<std::size_t>(r) * bytes, dst, cols());
-  }
-};
+using Operand = HostOperand;
 
 struct Step;
 

@@ -15,40 +15,16 @@ std::int64_t none(const Graph&, const Node&) {
   return 0;
 }
 
-Result<Operand> bind(const Graph& graph, ValueId id, std::span<const BufferView> bindings) {
-  const Value& value = graph.value(id);
-  Operand operand;
-  operand.dtype = value.dtype;
-  operand.shape = value.shape;
-  operand.rows_per_token = value.per_token ? value.shape[0] / graph.max_tokens() : 0;
-  operand.state_index = value.state_index;
-  if (value.role == Role::state) return operand;
-  const auto index = static_cast<std::size_t>(id);
-  if (index >= bindings.size() || bindings[index].host() == nullptr)
-    return Status(Code::invalid_argument, value.name + " is not bound to host memory");
-  const BufferView& view = bindings[index];
-  const std::size_t bytes =
-      static_cast<std::size_t>(value.shape.rows()) *
-      quant::row_bytes(value.dtype, static_cast<std::size_t>(value.shape.cols()));
-  if (view.offset > view.buffer->size() || view.buffer->size() - view.offset < bytes)
-    return Status(Code::invalid_argument, value.name + " is bound to too little memory");
-  // Weights may lie anywhere in a file; they are read byte by byte.
-  operand.data = view.host();
-  if (value.role != Role::weight && reinterpret_cast<std::uintptr_t>(operand.data) % 4 != 0)
-    return Status(Code::invalid_argument, value.name + " is not aligned to 4 bytes");
-  return operand;
-}
-
 template <Kernel kernel>
 Result<Step> prepare(const Graph& graph, const Node& node, std::span<const BufferView> bindings) {
   Step step;
   step.run = kernel;
   step.attr = node.attr;
   for (std::size_t i = 0; i < node.in.size(); ++i) {
-    RUNNEL_ASSIGN(step.in[i], bind(graph, node.in[i], bindings));
+    RUNNEL_ASSIGN(step.in[i], bind_host(graph, node.in[i], bindings, WeightAlignment::any));
   }
   for (std::size_t i = 0; i < node.out.size(); ++i) {
-    RUNNEL_ASSIGN(step.out[i], bind(graph, node.out[i], bindings));
+    RUNNEL_ASSIGN(step.out[i], bind_host(graph, node.out[i], bindings, WeightAlignment::any));
   }
   return step;
 }
