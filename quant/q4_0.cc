@@ -34,11 +34,10 @@ void encode_q4_0(const float* src, const float* importance, std::byte* dst, std:
   Samples samples;
   for (std::int64_t i = 0; i < n; i += 32, dst += sizeof(Block)) {
     load_samples(src + i, importance ? importance + i : nullptr, 32, samples);
+    const ScaledCodes best = fit_scaled_codes(samples, kLevels, kCandidates);
     Block block;
-    block.d = scale_bits(search_scale(samples.x, samples.w, 32, kLevels, kCandidates));
-    std::uint8_t codes[32];
-    choose_codes(samples.x, 32, f16_to_f32(block.d), kLevels, codes);
-    pack_nibbles(codes, 16, block.qs);
+    block.d = best.d;
+    pack_nibbles(best.codes, 16, block.qs);
     store_block(block, dst);
   }
 }

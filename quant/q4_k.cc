@@ -19,26 +19,16 @@ struct Block {
 };
 static_assert(sizeof(Block) == info(DType::q4_k).block_bytes);
 
-constexpr int kParts = 8;
 constexpr int kLast = 15;
-constexpr int kHighestScale = 63;
 
 }  // namespace
 
 void decode_q4_k(const std::byte* src, float* dst, std::int64_t n) {
   for (std::int64_t i = 0; i < n; i += 256, src += sizeof(Block)) {
     const auto block = load_block<Block>(src);
-    const float d = f16_to_f32(block.d);
-    const float dmin = f16_to_f32(block.dmin);
-    const ScalePairs pairs = unpack_scales6(block.scales);
     std::uint8_t codes[256];
     for (int c = 0; c < 4; ++c) unpack_nibbles(block.qs + 32 * c, 32, codes + 64 * c);
-    for (int j = 0; j < kParts; ++j) {
-      const float scale = d * static_cast<float>(pairs.scale[j]);
-      const float minimum = dmin * static_cast<float>(pairs.minimum[j]);
-      for (int k = 32 * j; k < 32 * j + 32; ++k)
-        dst[i + k] = scale * static_cast<float>(codes[k]) - minimum;
-    }
+    decode_parts(f16_to_f32(block.d), f16_to_f32(block.dmin), block.scales, codes, dst + i);
   }
 }
 
@@ -46,16 +36,11 @@ void encode_q4_k(const float* src, const float* importance, std::byte* dst, std:
   Samples samples;
   for (std::int64_t i = 0; i < n; i += 256, dst += sizeof(Block)) {
     load_samples(src + i, importance ? importance + i : nullptr, 256, samples);
-    const AffineBlock best = fit_affine_block(samples, kParts, kLast, kHighestScale);
+    const AffineBlock best = fit_block6(samples, kLast);
     Block block{};
     block.d = best.d;
     block.dmin = best.dmin;
-    ScalePairs pairs;
-    for (int j = 0; j < kParts; ++j) {
-      pairs.scale[j] = best.scales[j];
-      pairs.minimum[j] = best.minimums[j];
-    }
-    pack_scales6(pairs, block.scales);
+    pack_scales6(best, block.scales);
     for (int c = 0; c < 4; ++c) pack_nibbles(best.codes + 64 * c, 32, block.qs + 32 * c);
     store_block(block, dst);
   }

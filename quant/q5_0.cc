@@ -36,12 +36,11 @@ void encode_q5_0(const float* src, const float* importance, std::byte* dst, std:
   Samples samples;
   for (std::int64_t i = 0; i < n; i += 32, dst += sizeof(Block)) {
     load_samples(src + i, importance ? importance + i : nullptr, 32, samples);
+    const ScaledCodes best = fit_scaled_codes(samples, kLevels, kCandidates);
     Block block;
-    block.d = scale_bits(search_scale(samples.x, samples.w, 32, kLevels, kCandidates));
-    std::uint8_t codes[32];
-    choose_codes(samples.x, 32, f16_to_f32(block.d), kLevels, codes);
-    pack_fifth_bits(codes, block.qh);
-    pack_nibbles(codes, 16, block.qs);
+    block.d = best.d;
+    pack_fifth_bits(best.codes, block.qh);
+    pack_nibbles(best.codes, 16, block.qs);
     store_block(block, dst);
   }
 }

@@ -37,14 +37,12 @@ void encode_q5_1(const float* src, const float* importance, std::byte* dst, std:
   Samples samples;
   for (std::int64_t i = 0; i < n; i += 32, dst += sizeof(Block)) {
     load_samples(src + i, importance ? importance + i : nullptr, 32, samples);
-    const Affine best = search_affine(samples.x, samples.w, 32, kLast, Offset::any);
+    const AffineCodes best = fit_affine_codes(samples, kLast);
     Block block;
-    block.d = scale_bits(best.scale);
-    block.m = scale_bits(best.offset);
-    std::uint8_t codes[32];
-    choose_affine_codes(samples.x, 32, {f16_to_f32(block.d), f16_to_f32(block.m)}, kLast, codes);
-    pack_fifth_bits(codes, block.qh);
-    pack_nibbles(codes, 16, block.qs);
+    block.d = best.d;
+    block.m = best.m;
+    pack_fifth_bits(best.codes, block.qh);
+    pack_nibbles(best.codes, 16, block.qs);
     store_block(block, dst);
   }
 }

@@ -33,11 +33,10 @@ void encode_q8_0(const float* src, const float* importance, std::byte* dst, std:
   Samples samples;
   for (std::int64_t i = 0; i < n; i += 32, dst += sizeof(Block)) {
     load_samples(src + i, importance ? importance + i : nullptr, 32, samples);
+    const ScaledCodes best = fit_scaled_codes(samples, kLevels, kCandidates);
     Block block;
-    block.d = scale_bits(search_scale(samples.x, samples.w, 32, kLevels, kCandidates));
-    std::uint8_t codes[32];
-    choose_codes(samples.x, 32, f16_to_f32(block.d), kLevels, codes);
-    for (int j = 0; j < 32; ++j) block.q[j] = static_cast<std::int8_t>(codes[j] - 127);
+    block.d = best.d;
+    for (int j = 0; j < 32; ++j) block.q[j] = static_cast<std::int8_t>(best.codes[j] - 127);
     store_block(block, dst);
   }
 }

@@ -204,4 +204,22 @@ void choose_affine_codes(const float* x, int n, Affine affine, int last, std::ui
   for (int i = 0; i < n; ++i) codes[i] = round.code((x[i] - affine.offset) * inverse);
 }
 
+ScaledCodes fit_scaled_codes(const Samples& samples,
+                             const Levels& levels,
+                             const Candidates& candidates) {
+  ScaledCodes best;
+  best.d = scale_bits(search_scale(samples.x, samples.w, 32, levels, candidates));
+  choose_codes(samples.x, 32, f16_to_f32(best.d), levels, best.codes);
+  return best;
+}
+
+AffineCodes fit_affine_codes(const Samples& samples, int last) {
+  const Affine found = search_affine(samples.x, samples.w, 32, last, Offset::any);
+  AffineCodes best;
+  best.d = scale_bits(found.scale);
+  best.m = scale_bits(found.offset);
+  choose_affine_codes(samples.x, 32, {f16_to_f32(best.d), f16_to_f32(best.m)}, last, best.codes);
+  return best;
+}
+
 }  // namespace runnel::quant

@@ -67,6 +67,27 @@ Affine search_affine(const float* x, const float* w, int n, int last, Offset rul
 /// Writes the code nearest to (x - offset) / scale, within 0..last; 0 where scale is 0.
 void choose_affine_codes(const float* x, int n, Affine affine, int last, std::uint8_t* codes);
 
+/// x ~ d * level(code) for 32 values.
+struct ScaledCodes {
+  std::uint16_t d = 0;  // f16
+  std::uint8_t codes[32] = {};
+};
+
+/// Fits q4_0, q5_0, q8_0 and iq4_nl like blocks.
+ScaledCodes fit_scaled_codes(const Samples& samples,
+                             const Levels& levels,
+                             const Candidates& candidates);
+
+/// x ~ d * code + m for 32 values.
+struct AffineCodes {
+  std::uint16_t d = 0;  // f16
+  std::uint16_t m = 0;  // f16
+  std::uint8_t codes[32] = {};
+};
+
+/// Fits q4_1 and q5_1 like blocks: codes 0..last.
+AffineCodes fit_affine_codes(const Samples& samples, int last);
+
 /// x ~ d * scale[j] * level(code) for the j-th part of a block of 256.
 struct ScaledBlock {
   std::uint16_t d = 0;  // f16
