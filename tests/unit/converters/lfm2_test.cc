@@ -10,10 +10,6 @@ using namespace runnel::converters::test;
 
 namespace {
 
-bool mentions(const Status& status, std::string_view text) {
-  return status.message().find(text) != std::string::npos;
-}
-
 std::vector<std::int64_t> kv_heads(const Converted& out) {
   const auto value = out.file->get_ints("lfm2.attention.head_count_kv");
   return value.ok() ? value->value_or(std::vector<std::int64_t>()) : std::vector<std::int64_t>();

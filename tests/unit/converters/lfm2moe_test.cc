@@ -10,10 +10,6 @@ using namespace runnel::converters::test;
 
 namespace {
 
-bool mentions(const Status& status, std::string_view text) {
-  return status.message().find(text) != std::string::npos;
-}
-
 std::string expert(int layer, int e, const char* part) {
   return "model.layers." + std::to_string(layer) + ".feed_forward.experts." + std::to_string(e) +
          "." + part + ".weight";

@@ -11,10 +11,6 @@ using namespace runnel::converters::test;
 
 namespace {
 
-bool mentions(const Status& status, std::string_view text) {
-  return status.message().find(text) != std::string::npos;
-}
-
 // Undoes the interleaving: half-rotation row j*d/2+i is stored as row 2i+j of its head.
 std::vector<float> back_to_halves(const std::vector<float>& rows,
                                   std::size_t head_dim,

@@ -29,10 +29,6 @@ Status parse_header(const std::string& header, std::size_t data_bytes) {
   return parse(image_of(header, std::string(data_bytes, 'x'))).status();
 }
 
-bool mentions(const Status& status, std::string_view text) {
-  return status.message().find(text) != std::string::npos;
-}
-
 const TestTensors kSmall{{"a", make_tensor("BF16", {2, 3}, 1)},
                          {"b", make_tensor("F32", {2}, 2)},
                          {"c", make_tensor("F16", {}, 3)}};

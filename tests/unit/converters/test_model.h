@@ -18,6 +18,11 @@ namespace runnel::converters::test {
 using runnel::test::TempDir;
 using runnel::test::write_file;
 
+/// Whether the message of an error has this text in it.
+inline bool mentions(const Status& status, std::string_view text) {
+  return status.message().find(text) != std::string::npos;
+}
+
 struct TestTensor {
   std::string dtype;  // BF16, F16 or F32
   std::vector<std::int64_t> shape;

@@ -49,10 +49,6 @@ std::vector<std::int64_t> eog_ids(const Converted& out) {
   return value.ok() ? value->value_or(std::vector<std::int64_t>()) : std::vector<std::int64_t>();
 }
 
-bool mentions(const Status& status, std::string_view text) {
-  return status.message().find(text) != std::string::npos;
-}
-
 constexpr const char* kTokenizerConfig = "tokenizer_config.json";
 constexpr const char* kGenerationConfig = "generation_config.json";
 constexpr std::int64_t kAbsent = -999;
