@@ -4,6 +4,7 @@
 #include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <utility>
 
 #include "apps/app.h"
 #include "apps/conversation.h"
@@ -19,6 +20,15 @@ struct ChatFlags {
   std::string prompt, system;
   int max_tokens = -1;
 };
+
+/// The first word and what follows it, without the white space around.
+std::pair<std::string, std::string> first_word(std::string_view text) {
+  constexpr std::string_view kBlank = " \t\r\n";
+  text = text.substr(0, text.find_last_not_of(kBlank) + 1);
+  const std::size_t end = std::min(text.find_first_of(kBlank), text.size());
+  const std::size_t next = std::min(text.find_first_not_of(kBlank, end), text.size());
+  return {std::string(text.substr(0, end)), std::string(text.substr(next))};
+}
 
 class Chat {
  public:
@@ -38,7 +48,11 @@ class Chat {
           if (self->replying_) runnel_session_cancel(self->session_.get());
         },
         this);
-    if (!flags_.prompt.empty()) return ask(flags_.prompt);
+    if (!flags_.prompt.empty()) {
+      ask(flags_.prompt);
+      if (result_.stop_reason == RUNNEL_STOP_CANCELLED) fail(Exit::interrupted, "");
+      return;
+    }
     if (interactive_) greet();
     LineInput input(interactive_);
     while (!done_) {
@@ -72,10 +86,7 @@ class Chat {
   void handle(const std::string& text) {
     if (text.find_first_not_of(" \t\r\n") == std::string::npos) return;
     if (text[0] != '/') return ask(text);
-    const std::size_t space = text.find_first_of(" \t\n");
-    const std::string name = text.substr(0, space);
-    std::string argument =
-        space == std::string::npos ? "" : text.substr(text.find_first_not_of(" \t\n", space));
+    const auto [name, argument] = first_word(text);
     for (const Command& command : kCommands)
       if (name == command.name) return (this->*command.run)(argument);
     complain("unknown command " + name + ", /help lists them; nothing was sent to the model");
@@ -149,18 +160,19 @@ class Chat {
     note("conversation cleared");
   }
   void regenerate(const std::string&) {
-    if (!conversation_.drop_reply() && conversation_.last_question() == nullptr)
+    if (conversation_.last_question() == nullptr)
       return complain("there is no reply to make again");
+    conversation_.drop_reply();
     reply();
   }
   void edit(const std::string& text) {
-    conversation_.drop_reply();
     Message* question = conversation_.last_question();
     if (question == nullptr) return complain("there is no message to edit");
     if (text.empty())
       return complain("usage: /edit NEW TEXT of your last message, which was: " +
                       question->content);
     question->content = text;
+    conversation_.drop_reply();
     reply();
   }
   void system(const std::string& text) {
@@ -225,10 +237,7 @@ bool parse_number(const std::string& text, std::optional<T>& out) {
 }
 
 void Chat::set(const std::string& text) {
-  const std::size_t space = text.find(' ');
-  const std::string name = text.substr(0, space);
-  const std::string value =
-      space == std::string::npos ? "" : text.substr(text.find_first_not_of(' ', space));
+  const auto [name, value] = first_word(text);
   SamplingFlags changed = flags_.sampling;
   std::optional<int> max_tokens = flags_.max_tokens;
   const bool known = (name == "temp" && parse_number(value, changed.temperature)) ||

@@ -33,7 +33,9 @@ bool Conversation::drop_reply() {
 }
 
 Message* Conversation::last_question() {
-  return !messages_.empty() && messages_.back().role == "user" ? &messages_.back() : nullptr;
+  const bool answered = !messages_.empty() && messages_.back().role == "assistant";
+  const std::size_t n = messages_.size() - (answered ? 1 : 0);
+  return n > 0 && messages_[n - 1].role == "user" ? &messages_[n - 1] : nullptr;
 }
 
 std::vector<runnel_message> Conversation::views() const {

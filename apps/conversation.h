@@ -23,7 +23,7 @@ class Conversation {
   void clear();
   /// Drops the last reply, and with it nothing else; false when there is none.
   bool drop_reply();
-  /// The last user message, or null.
+  /// The user message at the end or before the reply at the end; else null.
   Message* last_question();
   const std::vector<Message>& messages() const { return messages_; }
   /// Views for runnel_session_chat, valid until the conversation changes.

@@ -54,7 +54,13 @@ LineInput::~LineInput() {
 std::optional<std::string> LineInput::line(const std::string& prompt) {
 #if RUNNEL_HAVE_EDIT
   if (interactive_) {
+    InterruptGuard::reset();
     char* typed = readline(prompt.c_str());
+    while (typed == nullptr && InterruptGuard::interrupted()) {  // Ctrl-C drops the line, no more
+      std::puts("");
+      InterruptGuard::reset();
+      typed = readline(prompt.c_str());
+    }
     if (typed == nullptr) return std::nullopt;
     std::string text = typed;
     std::free(typed);

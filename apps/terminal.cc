@@ -83,4 +83,8 @@ bool InterruptGuard::interrupted() {
   return g_interrupted;
 }
 
+void InterruptGuard::reset() {
+  g_interrupted = false;
+}
+
 }  // namespace runnel::app

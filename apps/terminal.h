@@ -40,6 +40,8 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   static bool interrupted();
+  /// Forgets what was counted so far.
+  static void reset();
 };
 
 }  // namespace runnel::app

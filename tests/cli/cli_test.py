@@ -279,6 +279,22 @@ class Chat(Case):
         self.assertEqual(err.count("without role"), 1)
         self.assertIn("cannot write", err)
 
+    def test_commands_without_their_argument_change_nothing(self):
+        saved = self.folder / "chat.json"
+        script = (f"/system Be brief.\nWhat is 12 + 30?\n/edit \n/set temp \n/set \n/save \n/load \n"
+                  f"/save {saved} \n/system \n/save {self.folder / 'bare.json'}\n/clear\n/regen\n/edit x\n")
+        out, err = self.good("chat", "-m", DEMO, "--temp", 0, stdin=script)
+        self.assertEqual(len(out.splitlines()), 1)
+        self.assertIn("which was: What is 12 + 30?", err)
+        self.assertEqual(err.count("usage: /set"), 2)
+        self.assertIn("usage: /save", err)
+        self.assertIn("usage: /load", err)
+        self.assertIn("no reply to make again", err)
+        self.assertIn("no message to edit", err)
+        roles = [[m["role"] for m in json.loads(file.read_text())["messages"]]
+                 for file in (saved, self.folder / "bare.json")]
+        self.assertEqual(roles, [["system", "user", "assistant"], ["user", "assistant"]])
+
     def test_lines_that_go_on(self):
         out, _ = self.good("chat", "-m", DEMO, "--temp", 0, stdin='"""What is\n12 + 30?"""\nWhat is \\\n1 + 1?\n')
         self.assertEqual(len(out.splitlines()), 2)
@@ -321,6 +337,10 @@ class Chat(Case):
 
     def test_terminal(self):
         pid, master = self.terminal()
+        self.read_until(master, "> ")
+        os.write(master, b"half a line")
+        self.read_until(master, "a line")
+        os.write(master, b"\x03")  # Ctrl-C drops the line, never the program
         self.read_until(master, "> ")
         os.write(master, "What is 12 + 30?\n".encode())
         self.read_until(master, "= 42.")
