@@ -13,7 +13,10 @@ Status os_error(std::string_view action, const std::string& path, int error_numb
   message += path;
   message += ": ";
   message += std::generic_category().message(error_number);
-  return {missing ? Code::not_found : Code::io, std::move(message)};
+  const Code code = missing                  ? Code::not_found
+                    : error_number == ENOMEM ? Code::out_of_memory
+                                             : Code::io;
+  return {code, std::move(message)};
 }
 
 }  // namespace runnel

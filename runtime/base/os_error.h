@@ -7,7 +7,8 @@
 
 namespace runnel {
 
-/// "cannot open model.gguf: Permission denied". ENOENT and ENOTDIR become not_found, the rest io.
+/// "cannot open model.gguf: Permission denied". ENOENT and ENOTDIR become not_found, ENOMEM
+/// out_of_memory, the rest io.
 Status os_error(std::string_view action, const std::string& path, int error_number);
 
 }  // namespace runnel
