@@ -18,6 +18,9 @@ void declare_convert(CLI::App& verb) {
   verb.add_option("-t,--threads", options->n_threads, "threads (0 = performance cores)")
       ->check(CLI::Range(0, 1024));
   verb.callback([options] {
+    if (!options->recipe.empty())
+      if (const Status known = converters::check_recipe(options->recipe); !known.ok())
+        fail(Exit::usage, known.message());
     convert_with_progress("converting", *options, [&] { return converters::convert(*options); });
   });
 }

@@ -20,8 +20,12 @@ void convert_with_progress(const char* title, Options& options, Work work) {
   };
   const auto summary = work();
   bar.clear();
-  if (InterruptGuard::interrupted()) fail(Exit::interrupted, "interrupted, nothing was written");
-  if (!summary.ok()) fail(Exit::bad_input, summary.status().message());
+  if (!summary.ok()) {
+    if (InterruptGuard::interrupted()) fail(Exit::interrupted, "interrupted, nothing was written");
+    using Code = decltype(summary.status().code());
+    const bool memory = summary.status().code() == Code::out_of_memory;
+    fail(memory ? Exit::out_of_memory : Exit::bad_input, summary.status().message());
+  }
   for (const std::string& note : summary->notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   std::fprintf(stderr, "%s: %s, %s, %lld tensors, %.1f M parameters\n", options.out_path.c_str(),
                summary->architecture.c_str(), summary->recipe.c_str(),

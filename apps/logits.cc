@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "apps/app.h"
+#include "apps/terminal.h"
 
 namespace runnel::app {
 namespace {
@@ -69,6 +70,8 @@ void run(const LogitsFlags& flags) {
   };
   const auto n_vocab = static_cast<std::size_t>(model_info(engine.get()).n_vocab);
   Sink sink{NpyFile(flags.out, flags.ids.size(), n_vocab), n_vocab};
+  const InterruptGuard guard(
+      [](void* s) { runnel_session_cancel(static_cast<runnel_session*>(s)); }, session.get());
   must(runnel_session_evaluate(
       session.get(), flags.ids.data(), flags.ids.size(),
       [](void* user, std::int32_t, std::int32_t n_rows, const float* logits) {

@@ -43,8 +43,10 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-/// ", did you mean X?" for the closest known word, or nothing when none is close.
+/// ", did you mean X?" for the closest known word, or nothing when none is close: any letter is
+/// close to any other.
 std::string suggestion(std::string_view word, const std::vector<std::string>& known) {
+  if (word.starts_with('-') && word.size() < 3) return "";
   std::string best;
   std::size_t best_distance = word.size() / 2 + 1;
   for (const std::string& candidate : known) {
@@ -70,6 +72,17 @@ std::vector<std::string> flag_names(const CLI::App& verb) {
     for (const std::string& name : option->get_snames()) names.push_back("-" + name);
   }
   return names;
+}
+
+/// CLI11 reads an empty word as the number 0; a forgotten shell variable should be seen.
+void refuse_empty_numbers(CLI::App& verb) {
+  for (CLI::Option* option : verb.get_options()) {
+    const std::string type = option->get_type_name();
+    if (type.starts_with("INT") || type.starts_with("UINT") || type.starts_with("FLOAT"))
+      option->check([](const std::string& word) {
+        return std::string(word.empty() ? "a number is missing" : "");
+      });
+  }
 }
 
 int usage_error(const std::string& message) {
@@ -99,13 +112,20 @@ int run_program(int argc, char** argv) {
   CLI::App program("Runnel runs quantised small language models on this machine.", "runnel");
   program.set_version_flag("--version", runnel_version());
   program.require_subcommand(1);
-  for (const Verb& verb : kVerbs) verb.declare(*program.add_subcommand(verb.name, verb.summary));
+  for (const Verb& verb : kVerbs) {
+    CLI::App* declared = program.add_subcommand(verb.name, verb.summary);
+    verb.declare(*declared);
+    refuse_empty_numbers(*declared);
+  }
   if (argc < 2) {
     std::fputs(program.help().c_str(), stderr);
     return static_cast<int>(Exit::usage);
   }
+  end_on_interrupt();
   const std::string first = argv[1];
-  const auto names = verb_names();
+  const auto names = verb_names(), flags = flag_names(program);
+  if (first[0] == '-' && std::ranges::find(flags, first) == flags.end())
+    return usage_error("unknown flag " + first + suggestion(first, flags) + "; a verb comes first");
   if (first[0] != '-' && std::ranges::find(names, first) == names.end())
     return usage_error("unknown verb \"" + first + "\"" + suggestion(first, names));
   try {
@@ -113,7 +133,8 @@ int run_program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return explain(error, program, std::span(argv, static_cast<std::size_t>(argc)));
   }
-  std::fflush(stdout);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    fail(Exit::bad_input, "cannot write to standard output");
   return static_cast<int>(Exit::ok);
 }
 

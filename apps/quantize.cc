@@ -17,6 +17,8 @@ void declare_quantize(CLI::App& verb) {
   verb.add_option("--imatrix", options->imatrix_path,
                   "importance matrix of this model, made by runnel imatrix");
   verb.callback([options] {
+    if (const Status known = converters::check_recipe(options->recipe); !known.ok())
+      fail(Exit::usage, known.message());
     convert_with_progress("quantizing", *options, [&] { return converters::quantize(*options); });
   });
 }

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "apps/app.h"
+
 namespace runnel::app {
 namespace {
 
@@ -20,7 +22,22 @@ void handle_interrupt(int) {
   if (const auto callback = g_callback.load()) callback(g_context.load());
 }
 
+// Ctrl-C stays ignored where the caller ignored it, as shells do for scripts in the background.
+void set_handler(void (*handler)(int)) {
+  struct sigaction present {};
+  sigaction(SIGINT, nullptr, &present);
+  if (present.sa_handler == SIG_IGN) return;
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;  // a line being typed survives
+  sigaction(SIGINT, &action, nullptr);
+}
+
 }  // namespace
+
+void end_on_interrupt() {
+  set_handler([](int) { _exit(static_cast<int>(Exit::interrupted)); });
+}
 
 bool stdin_is_terminal() {
   return isatty(STDIN_FILENO) != 0;
@@ -66,16 +83,11 @@ InterruptGuard::InterruptGuard(void (*on_interrupt)(void*), void* context) {
   g_interrupted = false;
   g_context = context;
   g_callback = on_interrupt;
-  struct sigaction action {};
-  action.sa_handler = handle_interrupt;
-  action.sa_flags = SA_RESTART;  // a line being typed survives
-  sigaction(SIGINT, &action, nullptr);
+  set_handler(handle_interrupt);
 }
 
 InterruptGuard::~InterruptGuard() {
-  struct sigaction action {};
-  action.sa_handler = SIG_DFL;
-  sigaction(SIGINT, &action, nullptr);
+  end_on_interrupt();
   g_callback = nullptr;
 }
 

@@ -31,6 +31,9 @@ class ProgressBar {
   bool drawn_ = false;
 };
 
+/// From now on Ctrl-C ends the process with Exit::interrupted, where no InterruptGuard lives.
+void end_on_interrupt();
+
 /// Counts Ctrl-C while it lives, instead of ending the process.
 class InterruptGuard {
  public:

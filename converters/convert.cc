@@ -124,4 +124,8 @@ Result<ConvertSummary> convert(const ConvertOptions& options) {
   return summary;
 }
 
+Status check_recipe(std::string_view name) {
+  return usable_recipe(name).status();
+}
+
 }  // namespace runnel::converters

@@ -39,4 +39,8 @@ struct ConvertSummary {
 /// input), cancelled; messages name the file and the tensor or key.
 Result<ConvertSummary> convert(const ConvertOptions& options);
 
+/// Whether weights can be written by the recipe with this name. ERRORS: invalid_argument (unknown,
+/// listing the known ones), unsupported (a format that only decodes).
+Status check_recipe(std::string_view name);
+
 }  // namespace runnel::converters

@@ -55,6 +55,11 @@ class Usage(Case):
         self.bad(2, "f16", "run", "-m", DEMO, "-p", "x", "--kv", "f8")
         self.bad(2, "backend", "run", "-m", DEMO, "-p", "x", "--backend", "abacus")
         self.bad(2, "temperature", "run", "-m", DEMO, "-p", "x", "--temp", "-1")
+        self.bad(2, "did you mean --version?", "--versoin")
+        self.bad(2, "a verb comes first", "-x", "chat")
+        self.assertNotIn("mean", run("devices", "-c")[2])
+        for flag in "--temp", "-n", "-c", "--seed":
+            self.bad(2, "a number is missing", "run", "-m", DEMO, "-p", "x", flag, "")
         code, out, err = run()
         self.assertEqual((code, out), (2, ""))
         self.assertIn("chat", err)
@@ -72,6 +77,54 @@ class Usage(Case):
         self.bad(3, "", "run", "-m", broken, "-p", "x")
         broken.write_bytes(b"not a model")
         self.bad(3, "", "chat", "-m", broken)
+
+    def test_lost_output_is_an_error(self):
+        for verb in ["tokenize", "-m", DEMO, "-p", "x"], ["inspect", DEMO, "--json"], ["devices"]:
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([PROGRAM, *verb], stdout=full, stderr=subprocess.PIPE)
+            self.assertEqual((done.returncode, b"standard output" in done.stderr), (3, True))
+
+    def test_interrupts_end_with_130_and_leave_nothing(self):
+        text = self.folder / "text"
+        text.write_text("The cell is the unit of life. " * 40000)
+        self.good("quantize", DEMO, self.folder / "f32.gguf", "f32")
+        for verb in (["perplexity", "-m", DEMO, "-f", text, "--kl-base", self.folder / "base"],
+                     ["imatrix", "-m", DEMO, "-f", text, "-o", self.folder / "im.gguf"],
+                     ["logits", "-m", DEMO, "-c", 32768, "--backend", "reference", "-o", self.folder / "x.npy",
+                      "--ids", ",".join(["5"] * 8000)],
+                     ["quantize", self.folder / "f32.gguf", self.folder / "q.gguf", "q2_k", "-t", 1],
+                     ["run", "-m", DEMO, "-p", text.read_text()[:20000], "--backend", "reference"],
+                     ["chat", "-m", DEMO, "-p", text.read_text()[:20000], "--backend", "reference"],
+                     ["bench", "-m", DEMO, "-n", 8000, "-r", 100]):
+            going = subprocess.Popen([PROGRAM, *map(str, verb)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(0.6)
+            going.send_signal(signal.SIGINT)
+            out, err = going.communicate(timeout=120)
+            self.assertEqual(going.returncode, 130, (verb[0], err))
+            self.assertEqual({path.name for path in self.folder.iterdir()}, {"text", "f32.gguf"}, verb[0])
+
+    def test_out_of_memory(self):
+        limited = 'ulimit -v 90000; exec "$@"'
+        verbs = ["quantize", DEMO, self.folder / "out.gguf", "f32"], ["bench", "--shape", "lfm2-2.6b"]
+        for verb in verbs:
+            done = subprocess.run(["bash", "-c", limited, "-", PROGRAM, *map(str, verb)], capture_output=True)
+            self.assertEqual(done.returncode, 4, done.stderr)
+            self.assertIn(b"memory", done.stderr)
+
+    def test_colour_on_a_terminal_only_without_no_color(self):
+        ask = [PROGRAM, "chat", "-m", DEMO, "--temp", "0", "-p", "What is 12 + 30?"]
+        for setting, coloured in ("", True), ("1", False):
+            pid, master = pty.fork()
+            if pid == 0:
+                os.environ.update(TERM="xterm", NO_COLOR=setting)
+                os.execv(PROGRAM, ask)
+            text = b""
+            while b"t/s" not in text or not text.endswith(b"\n"):
+                text += os.read(master, 4096)
+            os.waitpid(pid, 0)
+            os.close(master)
+            self.assertIn(b"= 42.", text)
+            self.assertEqual(b"\x1b[2m" in text, coloured, text)
 
     def test_no_colour_off_a_terminal(self):
         for code, out, err in (run("run", "-m", "nowhere"), run("devices")):
@@ -122,7 +175,8 @@ class Measure(Case):
         self.assertIn("(3, 8192)", header)
         self.assertEqual(len(data), 10 + len(header) + 3 * 8192 * 4)
         self.assertEqual((10 + len(header)) % 64, 0)
-        self.bad(2, "9999", "logits", "-m", DEMO, "--ids", "1,9999", "-o", self.folder / "bad.npy")
+        for ids, text in ("1,9999", "9999"), ("1,,2", "--ids"), ("", "--ids"), ("1,x", "--ids"):
+            self.bad(2, text, "logits", "-m", DEMO, "--ids", ids, "-o", self.folder / "bad.npy")
         self.assertEqual([p.name for p in self.folder.iterdir()], ["out.npy"])
 
     def test_perplexity_and_divergence(self):
@@ -232,9 +286,10 @@ class Files(Case):
     def test_failures_leave_nothing_behind(self):
         out = self.folder / "out.gguf"
         self.bad(3, "", "convert", self.folder, "-o", out)
-        self.bad(3, "", "convert", TINY, "-o", out, "--type", "q9")
+        self.bad(2, "known: f32", "convert", TINY, "-o", out, "--type", "q9")
         self.bad(3, "", "convert", TINY, "-o", self.folder / "no" / "out.gguf")
-        self.bad(3, "", "quantize", DEMO, out, "nonsense")
+        self.bad(2, "known: f32", "quantize", DEMO, out, "nonsense")
+        self.bad(2, "not written", "quantize", DEMO, out, "nvfp4")
         self.assertEqual(list(self.folder.iterdir()), [])
 
 
