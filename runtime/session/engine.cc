@@ -82,8 +82,10 @@ Status Engine::load_text() {
     Result<ChatTemplate> parsed = ChatTemplate::parse(template_source_);
     if (parsed.ok())
       template_ = *std::move(parsed);
-    else  // a broken template must not keep anyone from using the model without it
+    else {  // a broken template must not keep anyone from using the model without it
       template_status_ = parsed.status().with_context("chat template");
+      options_.log(LogLevel::warn, template_status_.message());
+    }
   }
   RUNNEL_ASSIGN(suggested_, read_suggested_sampling(model_.file));
   return {};
@@ -102,6 +104,8 @@ Status Engine::load() {
     if (options_.on_progress && !options_.on_progress(static_cast<float>(i + 1) / total))
       return Status(Code::cancelled, "loading was stopped");
   }
+  options_.log(LogLevel::info, "model=", model_.name, " layers=", model_.config.layers.size(),
+               " nodes=", decode.graph.nodes().size(), " backend=", backends_.front()->name());
   return {};
 }
 
@@ -179,7 +183,10 @@ Result<Plan*> Engine::plan(ShapeClass shape, DType kv_dtype) {
   std::unique_ptr<Plan>& slot = plans_[{shape, kv_dtype}];
   if (slot == nullptr) {
     RUNNEL_ASSIGN(PlanLayout compiled, layout(shape, kv_dtype));
+    const std::size_t n_nodes = compiled.graph.nodes().size();
     RUNNEL_ASSIGN(slot, Plan::create(std::move(compiled), backend_list_, *weights_));
+    options_.log(LogLevel::debug, "plan=compiled max_tokens=",
+                 kShapeClasses[static_cast<std::size_t>(shape)].max_tokens, " nodes=", n_nodes);
   }
   return slot.get();
 }

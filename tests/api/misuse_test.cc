@@ -117,7 +117,42 @@ TEST_CASE("Api: callers with an older, shorter struct keep working") {
   runnel_engine_destroy(engine);
 }
 
-TEST_CASE("Api: loading can be stopped, and logs go to the hook") {
+TEST_CASE("Api: logs go to the hook, as many as asked for") {
+  struct Line {
+    runnel_log_level level;
+    std::string text;
+  };
+  std::vector<Line> lines;
+  runnel_engine_options options = demo_options();
+  options.log_user = &lines;
+  options.on_log = [](void* user, runnel_log_level level, const char* message) {
+    static_cast<std::vector<Line>*>(user)->push_back({level, message});
+  };
+  const auto use_model = [&](runnel_log_level level) {
+    lines.clear();
+    options.log_level = level;
+    runnel_engine* engine = nullptr;
+    REQUIRE(runnel_engine_create(&options, &engine) == RUNNEL_OK);
+    {
+      const SessionPtr session = demo_session(engine);
+      const int32_t id = 5;
+      REQUIRE(runnel_session_append(session.get(), &id, 1) == RUNNEL_OK);
+    }
+    runnel_engine_destroy(engine);
+  };
+  use_model(RUNNEL_LOG_WARN);
+  CHECK(lines.empty());
+  use_model(RUNNEL_LOG_INFO);
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].level == RUNNEL_LOG_INFO);
+  CHECK(lines[0].text.find("model=") == 0);
+  use_model(RUNNEL_LOG_DEBUG);
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[1].level == RUNNEL_LOG_DEBUG);
+  CHECK(lines[1].text.find("max_tokens=1 ") != std::string::npos);
+}
+
+TEST_CASE("Api: loading can be stopped") {
   runnel_engine_options options = demo_options();
   options.on_progress = [](void* user, float fraction) {
     ++*static_cast<int*>(user);
