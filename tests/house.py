@@ -9,7 +9,7 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TOP = ["quant", "runtime", "backends", "shaders", "converters", "apps", "models", "tests"]
+TOP = ["quant", "runtime", "backends", "shaders", "converters", "apps", "models", "tests", "cmake"]
 CODE = (".h", ".cc", ".c", ".cu", ".cuh", ".comp", ".glsl")
 TEXT = CODE + (".py", ".md", ".txt", ".cmake", ".sh", ".json", ".in")
 
@@ -187,7 +187,7 @@ def check_tree():
         if not os.path.exists(os.path.join(ROOT, top, "README.md")):
             yield f"{top}: no README.md"
     paths = [f for f in os.listdir(ROOT) if os.path.isfile(os.path.join(ROOT, f))]
-    for top in TOP + ["cmake"]:
+    for top in TOP:
         for folder, _, files in os.walk(os.path.join(ROOT, top)):
             paths += [os.path.relpath(os.path.join(folder, f), ROOT) for f in files]
     for path in sorted(paths):
