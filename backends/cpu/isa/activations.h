@@ -13,6 +13,10 @@ constexpr int64_t kBytes = kValues<Format> / Format::kBlockValues* Format::kBloc
 /// Bytes of a packed panel's group: values, scales, perhaps minimums.
 template <class Format>
 constexpr int64_t kPanelGroupBytes = kPanelRows*(Format::kGroup + (Format::kHasMin ? 8 : 4));
+/// Rows of a panel's blocks, where it has blocks, and bytes of a block's group.
+constexpr int kBlockRows = 8;
+template <class Format>
+constexpr int64_t kBlockGroupBytes = kPanelGroupBytes<Format> / (kPanelRows / kBlockRows);
 
 /// Part of a row of Chunks that a weight chunk multiplies.
 struct Activations {

@@ -1,7 +1,5 @@
-// The NEON part of panel.h. A panel is 4 blocks of 8 rows; a block's group, in PanelOrder, is its
-// values [group / word][8 rows][word values], then 8 scales and perhaps 8 minimums. A product keeps
-// 8 rows x T tokens in registers, 12 of 32 for the sums of a group and 12 for a chain at T = 6. Per
-// group of 32:
+// The NEON part of panel_blocks.h: 12 of 32 registers for the sums of a group and 12 for a chain at
+// T = 6. Per group of 32:
 //   i8mm      words of 8: 48 instructions of 2 rows x 2 tokens x 8 values, 28 loads, 36 to scale
 //   dotprod   words of 4: 96 instructions of 4 rows x 1 token x 4 values, 32 loads, 36 to scale
 // In all, 0.12 and 0.18 instructions per weight and token of q4_k in the loops that g++ 12 makes,
@@ -11,10 +9,6 @@
 
 #if RUNNEL_SIMD_BITS == 128 && defined(__ARM_FEATURE_DOTPROD)
 namespace runnel::cpu::RUNNEL_ISA {
-
-constexpr int kBlockRows = 8;
-template <class Format>
-constexpr int64_t kBlockGroupBytes = kPanelGroupBytes<Format> / (kPanelRows / kBlockRows);
 
 // The 16 groups from `first` on of rows [row, row + 16) of the panel; rows: their chunks.
 template <class Format>
@@ -144,53 +138,6 @@ inline void add_group(const uint8_t* w, const TileGroup<Format::kGroup>& x, F* c
 #pragma GCC unroll 12
     for (int i = 0; i < 2 * T; ++i)
       chain[i] = fma(of_rows<T>(factors + kBlockRows, i), of_tokens<T>(x.scaled_sum, i), chain[i]);
-}
-
-template <int T>
-struct Block {
-  F v[2 * T];
-
-  inline void clear() {
-#pragma GCC unroll 12
-    for (int i = 0; i < 2 * T; ++i) v[i] = zero();
-  }
-  /// this = held + this
-  inline void add_to(const Block& held) {
-#pragma GCC unroll 12
-    for (int i = 0; i < 2 * T; ++i) v[i] = add(held.v[i], v[i]);
-  }
-};
-
-// One block with a tile; y: of the block's first row, held: its sums.
-template <class Format, int T>
-void multiply_block(
-    const PanelTask& task, const uint8_t* w, int64_t n_rows, float* y, Block<T>* held) {
-  const auto* x = static_cast<const TileGroup<Format::kGroup>*>(task.x) - task.first;
-  Block<T> chain;
-  const auto add = [&](int64_t place, Block<T>& sums) {
-    add_group<Format, T>(w + place * kBlockGroupBytes<Format>, x[place], sums.v);
-  };
-  if (!sum_chains(task, PanelOrder(task.k / Format::kGroup), held, chain, add)) return;
-  float sums[T][kBlockRows];
-#pragma GCC unroll 12
-  for (int i = 0; i < 2 * T; ++i) {
-    float lanes[kLanes];
-    store(lanes, chain.v[i]);
-    for (int l = 0; l < kLanes; ++l) sums[token_of<T>(i, l)][row_of<T>(i, l)] = lanes[l];
-  }
-  for (int64_t t = 0; t < T && t < task.n_tokens; ++t)
-    memcpy(y + t * task.y_stride, sums[t], static_cast<size_t>(n_rows) * sizeof(float));
-}
-
-template <class Format, int T>
-void multiply_panel(const PanelTask& task) {
-  const auto* w = static_cast<const uint8_t*>(task.panel);
-  const int64_t bytes = task.k / Format::kGroup * kBlockGroupBytes<Format>;
-  auto* held = reinterpret_cast<Block<T>*>(task.sums);
-  for (int64_t row = 0; row < task.n_rows; row += kBlockRows, w += bytes, held += 4) {
-    const int64_t left = task.n_rows - row;
-    multiply_block<Format, T>(task, w, left < kBlockRows ? left : kBlockRows, task.y + row, held);
-  }
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

@@ -25,7 +25,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     {matmul_f32, matmul_f16, matmul_bf16, RUNNEL_FORMATS(matmul_rows)},
     quantize,
-#if RUNNEL_SIMD_BITS == 512 || defined(__ARM_FEATURE_DOTPROD)
+#if RUNNEL_SIMD_BITS >= 256 || defined(__ARM_FEATURE_DOTPROD)
     {nullptr, nullptr, nullptr, RUNNEL_FORMATS(pack_panel)},
     {nullptr, nullptr, nullptr, RUNNEL_FORMATS(panel)},
 #else
