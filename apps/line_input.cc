@@ -29,6 +29,20 @@ std::string history_file() {
   return error ? "" : (state / "runnel" / "chat_history").string();
 }
 
+#if RUNNEL_HAVE_EDIT
+/// A line with editing, null at the end of input. Ctrl-C drops the line and begins another.
+char* edit_line(const std::string& prompt) {
+  for (;;) {
+    InterruptGuard::reset(InterruptGuard::Reads::end);
+    char* typed = readline(prompt.c_str());
+    const bool dropped = typed == nullptr && InterruptGuard::interrupted();
+    InterruptGuard::reset(InterruptGuard::Reads::go_on);
+    if (!dropped) return typed;
+    std::puts("");
+  }
+}
+#endif
+
 }  // namespace
 
 LineInput::LineInput(bool interactive) : interactive_(interactive) {
@@ -54,13 +68,7 @@ LineInput::~LineInput() {
 std::optional<std::string> LineInput::line(const std::string& prompt) {
 #if RUNNEL_HAVE_EDIT
   if (interactive_) {
-    InterruptGuard::reset();
-    char* typed = readline(prompt.c_str());
-    while (typed == nullptr && InterruptGuard::interrupted()) {  // Ctrl-C drops the line, no more
-      std::puts("");
-      InterruptGuard::reset();
-      typed = readline(prompt.c_str());
-    }
+    char* typed = edit_line(prompt);
     if (typed == nullptr) return std::nullopt;
     std::string text = typed;
     std::free(typed);

@@ -23,20 +23,20 @@ void handle_interrupt(int) {
 }
 
 // Ctrl-C stays ignored where the caller ignored it, as shells do for scripts in the background.
-void set_handler(void (*handler)(int)) {
+void set_handler(void (*handler)(int), int flags) {
   struct sigaction present {};
   sigaction(SIGINT, nullptr, &present);
   if (present.sa_handler == SIG_IGN) return;
   struct sigaction action {};
   action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;  // a line being typed survives
+  action.sa_flags = flags;
   sigaction(SIGINT, &action, nullptr);
 }
 
 }  // namespace
 
 void end_on_interrupt() {
-  set_handler([](int) { _exit(static_cast<int>(Exit::interrupted)); });
+  set_handler([](int) { _exit(static_cast<int>(Exit::interrupted)); }, 0);
 }
 
 bool stdin_is_terminal() {
@@ -83,7 +83,7 @@ InterruptGuard::InterruptGuard(void (*on_interrupt)(void*), void* context) {
   g_interrupted = false;
   g_context = context;
   g_callback = on_interrupt;
-  set_handler(handle_interrupt);
+  set_handler(handle_interrupt, SA_RESTART);  // a line being typed survives
 }
 
 InterruptGuard::~InterruptGuard() {
@@ -95,7 +95,8 @@ bool InterruptGuard::interrupted() {
   return g_interrupted;
 }
 
-void InterruptGuard::reset() {
+void InterruptGuard::reset(Reads reads) {
+  set_handler(handle_interrupt, reads == Reads::go_on ? SA_RESTART : 0);
   g_interrupted = false;
 }
 

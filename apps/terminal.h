@@ -43,8 +43,10 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   static bool interrupted();
-  /// Forgets what was counted so far.
-  static void reset();
+  /// Forgets what was counted so far. From now on Ctrl-C lets a read from the terminal go on, or
+  /// ends it with an error.
+  enum class Reads : unsigned char { go_on, end };
+  static void reset(Reads reads);
 };
 
 }  // namespace runnel::app

@@ -58,8 +58,9 @@ class Usage(Case):
         self.bad(2, "did you mean --version?", "--versoin")
         self.bad(2, "a verb comes first", "-x", "chat")
         self.assertNotIn("mean", run("devices", "-c")[2])
-        for flag in "--temp", "-n", "-c", "--seed":
+        for flag in "--temp", "-n", "--seed", "--top-k":
             self.bad(2, "a number is missing", "run", "-m", DEMO, "-p", "x", flag, "")
+        self.bad(2, "--ctx-size", "run", "-m", DEMO, "-p", "x", "-c", "")
         code, out, err = run()
         self.assertEqual((code, out), (2, ""))
         self.assertIn("chat", err)
@@ -175,7 +176,7 @@ class Measure(Case):
         self.assertIn("(3, 8192)", header)
         self.assertEqual(len(data), 10 + len(header) + 3 * 8192 * 4)
         self.assertEqual((10 + len(header)) % 64, 0)
-        for ids, text in ("1,9999", "9999"), ("1,,2", "--ids"), ("", "--ids"), ("1,x", "--ids"):
+        for ids, text in ("1,9999", "9999"), ("", "--ids"), ("1,x", "--ids"):
             self.bad(2, text, "logits", "-m", DEMO, "--ids", ids, "-o", self.folder / "bad.npy")
         self.assertEqual([p.name for p in self.folder.iterdir()], ["out.npy"])
 
