@@ -331,7 +331,7 @@ void for_each_template(void (*check)(const std::string& source, const Json& vari
   const Json sets = test::read_data_json("template_vars.json");
   REQUIRE(sets.is_object());
   for (const char* name : {"demo", "thinking_tools", "typed_macros", "inst_alternate"}) {
-    check(test::read_data("templates/" + name + ".jinja"), sets["tool_round"]);
+    check(test::read_data(std::string("templates/") + name + ".jinja"), sets["tool_round"]);
   }
 }
 

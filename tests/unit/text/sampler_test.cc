@@ -8,6 +8,7 @@
 #include <map>
 #include <vector>
 
+#include "runtime/text/sampler_random.h"
 #include "tests/unit/text/sampling_draws.h"
 
 namespace runnel {
