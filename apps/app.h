@@ -50,6 +50,7 @@ struct ModelFlags {
   std::string shape, type = "q4_0";
   std::string backend = "auto";
   int threads = 0;
+  int prefill_threads = 0;  // 0 = threads
   int context = 0;
   std::string kv = "f16";
   bool verbose = false;

@@ -59,6 +59,9 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model) {
   verb.add_option("--backend", flags.backend, "auto, or a name listed by `runnel devices`");
   verb.add_option("-t,--threads", flags.threads, "CPU threads (0 = performance cores)")
       ->check(CLI::Range(0, 1024));
+  verb.add_option("--prefill-threads", flags.prefill_threads,
+                  "CPU threads for prompts (0 = as --threads)")
+      ->check(CLI::Range(0, 1024));
   verb.add_option("-c,--ctx-size", flags.context,
                   "context in tokens (0 = the model's, at most 8192)")
       ->check(CLI::Range(0, 1 << 24));
@@ -79,6 +82,7 @@ runnel_engine_options engine_options(const ModelFlags& flags) {
   }
   options.backend = flags.backend.c_str();
   options.n_threads = flags.threads;
+  options.n_prefill_threads = flags.prefill_threads;
   options.strict = flags.strict ? 1 : 0;
   options.on_log = print_log;
   options.log_level = flags.verbose ? RUNNEL_LOG_DEBUG : RUNNEL_LOG_WARN;

@@ -1,6 +1,7 @@
 #include "backends/cpu/cpu.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -23,8 +24,10 @@ bool wants_onednn(const IsaLevel& level) {
 
 class CpuBackend final : public HostBackend {
  public:
-  CpuBackend(const IsaLevel& level, int n_threads)
-      : level_(level), caps_{level.isa, wants_onednn(level)}, pool_(n_threads) {}
+  CpuBackend(const IsaLevel& level, int n_threads, int n_prefill_threads)
+      : level_(level), caps_{level.isa, wants_onednn(level)}, pool_(n_threads) {
+    if (n_prefill_threads != n_threads) prefill_pool_.emplace(n_prefill_threads);
+  }
 
   std::string_view name() const override { return "cpu"; }
   std::string description() const override {
@@ -43,11 +46,11 @@ class CpuBackend final : public HostBackend {
   }
 
   std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const override {
-    return cpu::scratch_bytes(graph, nodes, caps_, pool_.size());
+    return cpu::scratch_bytes(graph, nodes, caps_, pool_for(graph).size());
   }
 
   Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override {
-    return cpu::compile(graph, segment, caps_, pool_);
+    return cpu::compile(graph, segment, caps_, pool_for(graph));
   }
 
   Result<Ceilings> measure_ceilings() override {
@@ -59,9 +62,14 @@ class CpuBackend final : public HostBackend {
     return find_kernel(kernel_table(), graph, node, caps_);
   }
 
+  ThreadPool& pool_for(const Graph& graph) const {
+    return graph.max_tokens() > 1 && prefill_pool_ ? *prefill_pool_ : pool_;
+  }
+
   const IsaLevel& level_;
   Caps caps_;
-  ThreadPool pool_;
+  mutable ThreadPool pool_;
+  mutable std::optional<ThreadPool> prefill_pool_;  // where their number differs
 };
 
 /// The level that RUNNEL_CPU_ISA asks for, else the best that runs here.
@@ -86,13 +94,15 @@ Result<const IsaLevel*> choose_level() {
 }
 
 Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
-  if (options.n_threads < 0 || options.n_threads > kMaxThreads)
-    return Status(Code::invalid_argument, "threads: " + std::to_string(options.n_threads) +
-                                              " is not 0 to " + std::to_string(kMaxThreads));
+  for (const int n : {options.n_threads, options.n_prefill_threads})
+    if (n < 0 || n > kMaxThreads)
+      return Status(Code::invalid_argument, "threads: " + std::to_string(n) + " is not 0 to " +
+                                                std::to_string(kMaxThreads));
   RUNNEL_ASSIGN(const IsaLevel* level, choose_level());
   const int n_threads =
       options.n_threads > 0 ? options.n_threads : std::min(performance_cores(), kMaxThreads);
-  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(*level, n_threads));
+  const int n_prefill = options.n_prefill_threads > 0 ? options.n_prefill_threads : n_threads;
+  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(*level, n_threads, n_prefill));
 }
 
 bool available() {

@@ -58,6 +58,7 @@ EngineOptions to_engine_options(const runnel_engine_options& options) {
   EngineOptions result;
   if (options.backend != nullptr) result.backend = options.backend;
   result.n_threads = options.n_threads;
+  result.n_prefill_threads = options.n_prefill_threads;
   result.fallback = options.strict != 0 ? Fallback::error : Fallback::warn;
   result.log = make_log(options);
   if (options.on_progress != nullptr)
@@ -73,8 +74,9 @@ Result<runnel_engine_options> checked_options(const runnel_engine_options* optio
   runnel_engine_options_init(&defaults);
   RUNNEL_ASSIGN(const runnel_engine_options given,
                 api::copy_in(options, defaults, "engine options"));
-  if (given.n_threads < 0 || given.n_threads > 1024)
-    return Status(Code::invalid_argument, "n_threads must be in 0..1024");
+  for (const int n : {given.n_threads, given.n_prefill_threads})
+    if (n < 0 || n > 1024)
+      return Status(Code::invalid_argument, "numbers of threads must be in 0..1024");
   return given;
 }
 

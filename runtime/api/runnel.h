@@ -97,6 +97,7 @@ typedef struct runnel_engine_options {
    * measure what a model's weights see. Costs memory and time. NULL: nothing is kept. */
   runnel_activations_callback on_activations;
   void* activations_user;
+  int32_t n_prefill_threads; /* for steps of several tokens; 0 = n_threads */
 } runnel_engine_options;
 RUNNEL_API void runnel_engine_options_init(runnel_engine_options* options);
 RUNNEL_API runnel_status runnel_engine_create(const runnel_engine_options* options,

@@ -10,7 +10,8 @@
 namespace runnel {
 
 struct BackendOptions {
-  int n_threads = 0;  // 0 = the backend's default
+  int n_threads = 0;          // 0 = the backend's default
+  int n_prefill_threads = 0;  // for steps of several tokens; 0 = n_threads
   Log log;
 };
 

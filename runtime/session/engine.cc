@@ -46,7 +46,7 @@ Engine::Engine(Model model, EngineOptions options)
 Result<std::vector<std::unique_ptr<Backend>>> Engine::create_backends(
     const EngineOptions& options) {
   RUNNEL_ASSIGN(const BackendInfo* const chosen, find_backend(options.backend));
-  const BackendOptions backend_options{options.n_threads, options.log};
+  const BackendOptions backend_options{options.n_threads, options.n_prefill_threads, options.log};
   std::vector<std::unique_ptr<Backend>> backends;
   RUNNEL_ASSIGN(std::unique_ptr<Backend> first, chosen->create(backend_options));
   backends.push_back(std::move(first));

@@ -44,6 +44,7 @@ inline constexpr std::int64_t kRollbackColumns = 8;
 struct EngineOptions {
   std::string backend = "auto";  // or a registry name
   int n_threads = 0;             // 0 = default
+  int n_prefill_threads = 0;     // for steps of several tokens; 0 = n_threads
   Fallback fallback = Fallback::warn;
   /// Called with 0..1 while weights are placed; false stops loading.
   std::function<bool(float)> on_progress;

@@ -111,6 +111,27 @@ TEST_CASE("Api: another thread can cancel, and the session goes on after it") {
   CHECK(text == kAnswer);
 }
 
+TEST_CASE("Api: other threads for prompts, the same logits") {
+  std::vector<float> logits[2];
+  for (const int n_prefill_threads : {0, 3}) {
+    runnel_engine_options options = demo_options();
+    options.n_threads = 1;
+    options.n_prefill_threads = n_prefill_threads;
+    runnel_engine* made = nullptr;
+    REQUIRE(runnel_engine_create(&options, &made) == RUNNEL_OK);
+    const EnginePtr engine(made, runnel_engine_destroy);
+    const SessionPtr session = demo_session(engine.get());
+    const auto ids = demo_ids(engine.get(), "Plants turn light into sugar, and then");
+    REQUIRE(runnel_session_append(session.get(), ids.data(), ids.size()) == RUNNEL_OK);
+    REQUIRE(runnel_session_append(session.get(), &ids[2], 1) == RUNNEL_OK);
+    const float* row = nullptr;
+    size_t n_vocab = 0;
+    REQUIRE(runnel_session_logits(session.get(), &row, &n_vocab) == RUNNEL_OK);
+    logits[n_prefill_threads > 0].assign(row, row + n_vocab);
+  }
+  CHECK(logits[0] == logits[1]);
+}
+
 TEST_CASE("Api: token by token equals generate") {
   const EnginePtr engine = demo_engine();
   const SessionPtr session = demo_session(engine.get());

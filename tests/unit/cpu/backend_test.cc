@@ -45,6 +45,26 @@ TEST_CASE("Bad numbers of threads are refused") {
   CHECK(make_backend({best_level(), -1}).status().code() == Code::invalid_argument);
   CHECK(make_backend({best_level(), 100000}).status().code() == Code::invalid_argument);
   CHECK(make_backend({best_level(), 0}).ok());
+  BackendOptions options;
+  options.n_prefill_threads = -1;
+  CHECK(cpu::backend_info().create(options).status().code() == Code::invalid_argument);
+}
+
+TEST_CASE("Steps of several tokens run on threads of their own number") {
+  const auto scratch = [](int n_threads, int n_prefill_threads, std::int64_t max_tokens) {
+    BackendOptions options;
+    options.n_threads = n_threads;
+    options.n_prefill_threads = n_prefill_threads;
+    auto backend = cpu::backend_info().create(options);
+    REQUIRE(backend.ok());
+    CHECK((*backend)->n_threads() == n_threads);
+    Program program(max_tokens, max_tokens);
+    program.node(Op::matmul, {program.input(512), program.weight({64, 512}, DType::tq1_0)});
+    return (*backend)->scratch_bytes(program.graph, program.graph.nodes());  // some per thread
+  };
+  CHECK(scratch(1, 3, 16) == scratch(3, 0, 16));
+  CHECK(scratch(1, 3, 16) > scratch(1, 0, 16));
+  CHECK(scratch(1, 3, 1) == scratch(1, 0, 1));
 }
 
 TEST_CASE("Steps that share a quantised input equal steps alone") {
