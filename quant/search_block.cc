@@ -14,7 +14,7 @@
 namespace runnel::quant {
 namespace {
 
-constexpr int kRounds = 2;  // a third lowers the error by less than 0.1 %
+constexpr int kRounds = 2;  // a third takes 0.02 (q3_k) to 0.21 % (q5_k) off the error
 
 template <class Round>
 class ScaledFitter {
