@@ -27,6 +27,16 @@ runnel_generate_options collecting(std::string& text) {
 
 }  // namespace
 
+TEST_CASE("Api: the sampling that the model suggests can be asked") {
+  const EnginePtr engine = demo_engine();
+  runnel_sampling_options sampling;
+  runnel_sampling_options_init(&sampling);
+  REQUIRE(runnel_engine_suggested_sampling(engine.get(), &sampling) == RUNNEL_OK);
+  CHECK(sampling.temperature == doctest::Approx(0.3));  // models/README.md
+  CHECK(sampling.min_p == doctest::Approx(0.15));
+  CHECK(sampling.repeat_penalty == doctest::Approx(1.05));
+}
+
 TEST_CASE("Api: a chat answers and ends by itself") {
   const EnginePtr engine = demo_engine();
   const SessionPtr session = demo_session(engine.get());
