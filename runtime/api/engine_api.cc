@@ -127,8 +127,10 @@ void runnel_free(void* memory) {
   std::free(memory);
 }
 
-void runnel_engine_options_init(runnel_engine_options* options) {
-  if (api::clear(options)) options->log_level = RUNNEL_LOG_WARN;
+void runnel_engine_options_init_sized(runnel_engine_options* options, size_t size) {
+  runnel_engine_options defaults = {};
+  defaults.log_level = RUNNEL_LOG_WARN;
+  api::begin(options, size, defaults);
 }
 
 runnel_status runnel_engine_create(const runnel_engine_options* options, runnel_engine** engine) {
@@ -154,8 +156,8 @@ void runnel_engine_destroy(runnel_engine* engine) {
   delete engine;
 }
 
-void runnel_model_info_init(runnel_model_info* info) {
-  api::clear(info);
+void runnel_model_info_init_sized(runnel_model_info* info, size_t size) {
+  api::begin(info, size);
 }
 
 runnel_status runnel_engine_info(const runnel_engine* engine, runnel_model_info* info) {
@@ -209,8 +211,8 @@ runnel_status runnel_devices_json(char** json) {
   });
 }
 
-void runnel_memory_plan_init(runnel_memory_plan* plan) {
-  api::clear(plan);
+void runnel_memory_plan_init_sized(runnel_memory_plan* plan, size_t size) {
+  api::begin(plan, size);
 }
 
 runnel_status runnel_plan_memory(const runnel_engine_options* engine_options,

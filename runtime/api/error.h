@@ -38,13 +38,14 @@ inline Status missing(const char* argument) {
 /// malloc'ed copy for strings the caller frees with runnel_free().
 Status copy_text(const std::string& text, char** out);
 
-/// What every _init function starts with: zeros and the size. Returns false for NULL.
+/// What every _init_sized function does: the defaults, as far as the caller's struct reaches, and
+/// zeros beyond those that this library knows. NULL is left alone.
 template <class T>
-bool clear(T* out) {
-  if (out == nullptr) return false;
-  *out = {};
-  out->size = sizeof *out;
-  return true;
+void begin(T* out, size_t size, T defaults = {}) {
+  if (out == nullptr || size < sizeof out->size) return;
+  defaults.size = size;
+  __builtin_memset(static_cast<void*>(out), 0, size);
+  __builtin_memcpy(static_cast<void*>(out), &defaults, size < sizeof(T) ? size : sizeof(T));
 }
 
 /// Copies min(dst->size, sizeof(T)) bytes of `value` over *dst, keeping dst->size: a caller

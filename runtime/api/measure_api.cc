@@ -10,8 +10,8 @@ using runnel::api::missing;
 
 extern "C" {
 
-void runnel_ceilings_init(runnel_ceilings* ceilings) {
-  api::clear(ceilings);
+void runnel_ceilings_init_sized(runnel_ceilings* ceilings, size_t size) {
+  api::begin(ceilings, size);
 }
 
 runnel_status runnel_engine_ceilings(runnel_engine* engine, runnel_ceilings* ceilings) {
@@ -29,8 +29,8 @@ runnel_status runnel_engine_ceilings(runnel_engine* engine, runnel_ceilings* cei
   });
 }
 
-void runnel_step_cost_init(runnel_step_cost* cost) {
-  api::clear(cost);
+void runnel_step_cost_init_sized(runnel_step_cost* cost, size_t size) {
+  api::begin(cost, size);
 }
 
 runnel_status runnel_engine_step_cost(const runnel_engine* engine,

@@ -5,6 +5,7 @@
  * aborts, prints or throws; each returns a runnel_status and leaves a text for runnel_last_error().
  *
  * Structs start with `size`: fill them with their _init function, which sets it and the defaults.
+ * It is compiled into the caller, so that a library with longer or shorter structs fits.
  * Fields are only ever appended. All text is UTF-8. All pointers a call returns stay valid until
  * the stated call; strings marked "free" are released with runnel_free().
  *
@@ -99,7 +100,10 @@ typedef struct runnel_engine_options {
   void* activations_user;
   int32_t n_prefill_threads; /* for steps of several tokens; 0 = n_threads */
 } runnel_engine_options;
-RUNNEL_API void runnel_engine_options_init(runnel_engine_options* options);
+RUNNEL_API void runnel_engine_options_init_sized(runnel_engine_options* options, size_t size);
+static inline void runnel_engine_options_init(runnel_engine_options* options) {
+  runnel_engine_options_init_sized(options, sizeof *options);
+}
 RUNNEL_API runnel_status runnel_engine_create(const runnel_engine_options* options,
                                               runnel_engine** engine);
 /* All sessions must be destroyed first. NULL is allowed. */
@@ -120,7 +124,10 @@ typedef struct runnel_model_info {
   int32_t n_threads;
   double load_seconds;
 } runnel_model_info;
-RUNNEL_API void runnel_model_info_init(runnel_model_info* info);
+RUNNEL_API void runnel_model_info_init_sized(runnel_model_info* info, size_t size);
+static inline void runnel_model_info_init(runnel_model_info* info) {
+  runnel_model_info_init_sized(info, sizeof *info);
+}
 RUNNEL_API runnel_status runnel_engine_info(const runnel_engine* engine, runnel_model_info* info);
 
 /* JSON array of compiled-in backends and whether they work here. free */
@@ -141,7 +148,10 @@ typedef struct runnel_session_options {
   runnel_kv_type kv_type;
   int32_t prefill_chunk; /* tokens per prefill step, 1..512; 0 = 512 */
 } runnel_session_options;
-RUNNEL_API void runnel_session_options_init(runnel_session_options* options);
+RUNNEL_API void runnel_session_options_init_sized(runnel_session_options* options, size_t size);
+static inline void runnel_session_options_init(runnel_session_options* options) {
+  runnel_session_options_init_sized(options, sizeof *options);
+}
 RUNNEL_API runnel_status runnel_session_create(runnel_engine* engine,
                                                const runnel_session_options* options,
                                                runnel_session** session);
@@ -159,7 +169,10 @@ typedef struct runnel_memory_plan {
   uint64_t other_bytes;  /* tokenizer, tables, bookkeeping: an upper estimate */
   uint64_t device_bytes; /* of the above, on a device with memory of its own */
 } runnel_memory_plan;
-RUNNEL_API void runnel_memory_plan_init(runnel_memory_plan* plan);
+RUNNEL_API void runnel_memory_plan_init_sized(runnel_memory_plan* plan, size_t size);
+static inline void runnel_memory_plan_init(runnel_memory_plan* plan) {
+  runnel_memory_plan_init_sized(plan, sizeof *plan);
+}
 RUNNEL_API runnel_status runnel_plan_memory(const runnel_engine_options* engine_options,
                                             const runnel_session_options* session_options,
                                             runnel_memory_plan* plan);
@@ -172,7 +185,10 @@ typedef struct runnel_ceilings {
   double read_bytes; /* memory, read by all threads with caches cold */
   double int8_ops, bf16_ops, f32_ops;
 } runnel_ceilings;
-RUNNEL_API void runnel_ceilings_init(runnel_ceilings* ceilings);
+RUNNEL_API void runnel_ceilings_init_sized(runnel_ceilings* ceilings, size_t size);
+static inline void runnel_ceilings_init(runnel_ceilings* ceilings) {
+  runnel_ceilings_init_sized(ceilings, sizeof *ceilings);
+}
 /* Measures them with the engine's threads; takes about a second, and 512 MiB meanwhile. Steps of
  * sessions wait. UNSUPPORTED when the backend cannot. */
 RUNNEL_API runnel_status runnel_engine_ceilings(runnel_engine* engine, runnel_ceilings* ceilings);
@@ -184,7 +200,10 @@ typedef struct runnel_step_cost {
                                          as f32); the output head counts for one token */
   double kv_bytes;                    /* keys and values that the last token sees */
 } runnel_step_cost;
-RUNNEL_API void runnel_step_cost_init(runnel_step_cost* cost);
+RUNNEL_API void runnel_step_cost_init_sized(runnel_step_cost* cost, size_t size);
+static inline void runnel_step_cost_init(runnel_step_cost* cost) {
+  runnel_step_cost_init_sized(cost, sizeof *cost);
+}
 /* n_tokens tokens after `position` tokens. */
 RUNNEL_API runnel_status runnel_engine_step_cost(const runnel_engine* engine,
                                                  runnel_kv_type kv_type,
@@ -263,7 +282,10 @@ typedef struct runnel_sampling_options {
   size_t n_logit_bias;
 } runnel_sampling_options;
 /* The library's defaults. */
-RUNNEL_API void runnel_sampling_options_init(runnel_sampling_options* options);
+RUNNEL_API void runnel_sampling_options_init_sized(runnel_sampling_options* options, size_t size);
+static inline void runnel_sampling_options_init(runnel_sampling_options* options) {
+  runnel_sampling_options_init_sized(options, sizeof *options);
+}
 /* The model's suggested values where its file has them, else the library's defaults. */
 RUNNEL_API runnel_status runnel_engine_suggested_sampling(const runnel_engine* engine,
                                                           runnel_sampling_options* options);
@@ -302,8 +324,14 @@ typedef struct runnel_generate_result {
   runnel_stop_reason stop_reason;
   double prompt_seconds, generate_seconds;
 } runnel_generate_result;
-RUNNEL_API void runnel_generate_options_init(runnel_generate_options* options);
-RUNNEL_API void runnel_generate_result_init(runnel_generate_result* result);
+RUNNEL_API void runnel_generate_options_init_sized(runnel_generate_options* options, size_t size);
+static inline void runnel_generate_options_init(runnel_generate_options* options) {
+  runnel_generate_options_init_sized(options, sizeof *options);
+}
+RUNNEL_API void runnel_generate_result_init_sized(runnel_generate_result* result, size_t size);
+static inline void runnel_generate_result_init(runnel_generate_result* result) {
+  runnel_generate_result_init_sized(result, sizeof *result);
+}
 /* Goes on from the session's tokens. REQUIRES logits (append or set_tokens before). Stopping for
  * any reason, cancelling included, is RUNNEL_OK with stop_reason set. result may be NULL. */
 RUNNEL_API runnel_status runnel_session_generate(runnel_session* session,

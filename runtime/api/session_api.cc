@@ -52,8 +52,8 @@ void hand_over(const GenerateResult& result, runnel_generate_result* out) {
 
 extern "C" {
 
-void runnel_session_options_init(runnel_session_options* options) {
-  api::clear(options);
+void runnel_session_options_init_sized(runnel_session_options* options, size_t size) {
+  api::begin(options, size);
 }
 
 runnel_status runnel_session_create(runnel_engine* engine,
@@ -170,8 +170,8 @@ void runnel_session_cancel(runnel_session* session) {
   if (session != nullptr) session->session->cancel();
 }
 
-void runnel_sampling_options_init(runnel_sampling_options* options) {
-  if (options != nullptr) *options = api::to_options(SamplingParams{});
+void runnel_sampling_options_init_sized(runnel_sampling_options* options, size_t size) {
+  api::begin(options, size, api::to_options(SamplingParams{}));
 }
 
 runnel_status runnel_engine_suggested_sampling(const runnel_engine* engine,
@@ -206,12 +206,14 @@ runnel_status runnel_session_sample(runnel_session* session, int32_t* id) {
   });
 }
 
-void runnel_generate_options_init(runnel_generate_options* options) {
-  if (api::clear(options)) options->max_tokens = -1;
+void runnel_generate_options_init_sized(runnel_generate_options* options, size_t size) {
+  runnel_generate_options defaults = {};
+  defaults.max_tokens = -1;
+  api::begin(options, size, defaults);
 }
 
-void runnel_generate_result_init(runnel_generate_result* result) {
-  api::clear(result);
+void runnel_generate_result_init_sized(runnel_generate_result* result, size_t size) {
+  api::begin(result, size);
 }
 
 runnel_status runnel_session_generate(runnel_session* session,

@@ -117,6 +117,23 @@ TEST_CASE("Api: callers with an older, shorter struct keep working") {
   runnel_engine_destroy(engine);
 }
 
+TEST_CASE("Api: the start of a struct keeps to the caller's size") {
+  struct {
+    runnel_generate_options options;
+    runnel_generate_options beyond;  // what a later version may add
+  } given{};
+  std::memset(static_cast<void*>(&given), 0x55, sizeof given);
+  runnel_generate_options_init_sized(&given.options, offsetof(runnel_generate_options, on_text));
+  CHECK(given.options.size == offsetof(runnel_generate_options, on_text));
+  CHECK(given.options.max_tokens == -1);
+  CHECK((given.options.on_text != nullptr));  // not written
+  runnel_generate_options_init_sized(&given.options, sizeof given);
+  CHECK(given.options.size == sizeof given);
+  CHECK((given.options.on_text == nullptr));
+  CHECK(given.beyond.size == 0);
+  runnel_generate_options_init_sized(nullptr, sizeof given);
+}
+
 TEST_CASE("Api: logs go to the hook, as many as asked for") {
   struct Line {
     runnel_log_level level;
