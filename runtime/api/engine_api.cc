@@ -74,9 +74,10 @@ Result<runnel_engine_options> checked_options(const runnel_engine_options* optio
   runnel_engine_options_init(&defaults);
   RUNNEL_ASSIGN(const runnel_engine_options given,
                 api::copy_in(options, defaults, "engine options"));
-  for (const int n : {given.n_threads, given.n_prefill_threads})
-    if (n < 0 || n > 1024)
-      return Status(Code::invalid_argument, "numbers of threads must be in 0..1024");
+  if (given.n_threads < 0 || given.n_threads > 1024)
+    return Status(Code::invalid_argument, "n_threads must be in 0..1024");
+  if (given.n_prefill_threads < 0 || given.n_prefill_threads > 1024)
+    return Status(Code::invalid_argument, "n_prefill_threads must be in 0..1024");
   return given;
 }
 

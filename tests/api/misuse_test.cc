@@ -71,6 +71,9 @@ TEST_CASE("Api: bad values are named") {
   options.n_threads = -1;
   check_fails(runnel_engine_create(&options, &none), invalid, "n_threads");
   options = demo_options();
+  options.n_prefill_threads = 1025;
+  check_fails(runnel_engine_create(&options, &none), invalid, "n_prefill_threads");
+  options = demo_options();
   options.size = 0;
   check_fails(runnel_engine_create(&options, &none), invalid, "size");
   options = demo_options();
