@@ -1,5 +1,6 @@
 #include "apps/terminal.h"
 
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,9 +17,17 @@ namespace {
 std::atomic<bool> g_interrupted{false};
 std::atomic<void (*)(void*)> g_callback{nullptr};
 std::atomic<void*> g_context{nullptr};
+std::atomic<bool> g_knocks{false};
+
+// A signal that arrives just before a read begins does not end it: knock until somebody looks.
+void knock_every(suseconds_t microseconds) {
+  const itimerval period{{0, microseconds}, {0, microseconds}};
+  setitimer(ITIMER_REAL, &period, nullptr);
+}
 
 void handle_interrupt(int) {
   g_interrupted = true;
+  if (g_knocks) knock_every(20000);
   if (const auto callback = g_callback.load()) callback(g_context.load());
 }
 
@@ -96,6 +105,11 @@ bool InterruptGuard::interrupted() {
 }
 
 void InterruptGuard::reset(Reads reads) {
+  knock_every(0);  // silence
+  g_knocks = reads == Reads::end;
+  struct sigaction knock {};
+  knock.sa_handler = [](int) {};
+  sigaction(SIGALRM, &knock, nullptr);
   set_handler(handle_interrupt, reads == Reads::go_on ? SA_RESTART : 0);
   g_interrupted = false;
 }
