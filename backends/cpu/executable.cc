@@ -129,7 +129,7 @@ class CpuExecutable final : public Executable {
   Result<Event*> submit(const StepParams& params, const StateTable& states) override {
     constexpr std::int32_t kLast = std::numeric_limits<std::int32_t>::max();
     if (params.n_tokens < 1 || params.n_tokens > max_tokens_ || params.pos < 0 ||
-        params.pos > kLast - params.n_tokens)
+        params.pos > kLast - params.n_tokens || params.kv_gap < 0 || params.kv_gap > params.pos)
       return Status(Code::invalid_argument,
                     "a step's position or number of tokens is out of range");
     for (const StateUse& use : uses_) RUNNEL_TRY(check_state(use, params, states));
@@ -188,10 +188,9 @@ class CpuExecutable final : public Executable {
     if (index >= states.states.size())
       return {Code::invalid_argument, use.name + ": a step without its states"};
     const std::span<std::byte* const> pages = states.states[index].host_pages;
-    const std::int64_t end = params.pos + params.n_tokens;
-    std::int64_t first_key = params.pos;
-    if (use.reads)
-      first_key = use.window > 0 ? std::max<std::int64_t>(0, params.pos - use.window + 1) : 0;
+    const std::int64_t pos = params.kv_pos(), end = pos + params.n_tokens;
+    std::int64_t first_key = pos;
+    if (use.reads) first_key = use.window > 0 ? std::max<std::int64_t>(0, pos - use.window + 1) : 0;
     const std::int64_t first = use.paged ? first_key / kPageTokens : 0;
     const std::int64_t last = use.paged ? (end - 1) / kPageTokens : 0;
     for (std::int64_t page = first; page <= last; ++page)

@@ -31,7 +31,7 @@ class ReferenceExecutable final : public Executable {
   Result<Event*> submit(const StepParams& params, const StateTable& states) override {
     constexpr std::int32_t kLast = std::numeric_limits<std::int32_t>::max();
     if (params.n_tokens < 1 || params.n_tokens > max_tokens_ || params.pos < 0 ||
-        params.pos > kLast - params.n_tokens)
+        params.pos > kLast - params.n_tokens || params.kv_gap < 0 || params.kv_gap > params.pos)
       return Status(Code::invalid_argument,
                     "a step's position or number of tokens is out of range");
     if (static_cast<std::int64_t>(states.states.size()) < n_states_)

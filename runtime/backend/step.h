@@ -14,8 +14,12 @@ struct StepParams {
   std::int32_t kv_keep =
       0;  // kv_append writes only positions >= kv_keep (replay keeps the cached rest)
   std::int32_t kv_sealed = 0;  // tokens already sealed into quantised tiles
+  std::int32_t kv_gap = 0;     // positions the KV pages have no place for (dropped tokens)
+
+  /// Place of the first token in the KV pages.
+  constexpr std::int64_t kv_pos() const { return std::int64_t{pos} - kv_gap; }
 };
-static_assert(sizeof(StepParams) == 16);
+static_assert(sizeof(StepParams) == 20);
 
 class Buffer;
 

@@ -40,7 +40,7 @@ void Profiler::count(const Plan& plan, const StepParams& params, double seconds)
   Watched& watched = watched_[&plan];
   watched.steps += 1;
   watched.tokens += params.n_tokens;
-  watched.keys += params.pos + params.n_tokens;
+  watched.keys += params.kv_pos() + params.n_tokens;
   watched.seconds += seconds;
 }
 

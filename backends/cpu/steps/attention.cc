@@ -14,9 +14,10 @@ std::int64_t tile_tokens(const AttentionAttr& attr) {
 }  // namespace
 
 void kv_append(const Step& step, const StepContext& context) {
-  const std::int64_t pos = context.params.pos, n_tokens = context.params.n_tokens;
+  const std::int64_t pos = context.params.kv_pos(), n_tokens = context.params.n_tokens;
   const std::int64_t n_heads = step.in[2].shape[0], dh = step.in[2].cols();
-  const std::int64_t skip = std::clamp<std::int64_t>(context.params.kv_keep - pos, 0, n_tokens);
+  const std::int64_t skip = std::clamp<std::int64_t>(
+      std::int64_t{context.params.kv_keep} - context.params.pos, 0, n_tokens);
   const Range units = context.share((n_tokens - skip) * n_heads);
   for (std::size_t i = 0; i < 2; ++i) {  // K, then V
     const Operand &x = step.in[i], &state = step.in[2 + i];
@@ -67,7 +68,7 @@ void attention(const Step& step, const StepContext& context) {
     task.q = q.row(first) + column;
     task.out = out.row(first) + column;
     task.n_tokens = std::min(per_tile, n_tokens - first);
-    task.pos = context.params.pos + first;
+    task.pos = context.params.kv_pos() + first;
     task.head_offset = g * kPage * task.head_dim;
     step.kernels->attention(task);
   }

@@ -42,7 +42,7 @@ std::int64_t attention_scratch(const Graph& graph, const Node& node) {
 Status attention(const Step& step, const StepContext& context) {
   const Operand &q = step.in[0], &k_state = step.in[1], &v_state = step.in[2], &out = step.out[0];
   const auto& attr = step.attr_as<AttentionAttr>();
-  const std::int64_t pos = context.params.pos, n_tokens = context.params.n_tokens;
+  const std::int64_t pos = context.params.kv_pos(), n_tokens = context.params.n_tokens;
   const std::int64_t dh = attr.head_dim, n_heads = attr.n_heads;
   const std::int64_t group = n_heads / attr.n_kv_heads;
   const std::int64_t window = attr.window > 0 ? attr.window : pos + n_tokens;

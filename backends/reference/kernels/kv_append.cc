@@ -24,8 +24,9 @@ void store(std::byte* dst, const float* src, std::int64_t n, DType dtype) {
 }  // namespace
 
 Status kv_append(const Step& step, const StepContext& context) {
-  const std::int64_t pos = context.params.pos, end = pos + context.params.n_tokens;
-  const std::int64_t first = std::max<std::int64_t>(pos, context.params.kv_keep);
+  const std::int64_t pos = context.params.kv_pos(), end = pos + context.params.n_tokens;
+  const std::int64_t kept = std::int64_t{context.params.kv_keep} - context.params.kv_gap;
+  const std::int64_t first = std::max(pos, kept);
   for (std::size_t i = 0; i < 2; ++i) {  // K, then V
     const Operand &x = step.in[i], &state = step.in[2 + i];
     const StateBinding& binding = context.state(state);

@@ -103,6 +103,22 @@ TEST_CASE("Reference.AttentionMatchesDoublePrecision") {
   }
 }
 
+TEST_CASE("Reference.AttentionLeavesOutPositionsThatThePagesHaveNoPlaceFor") {
+  const Floats q = gaussian(2 * kHeads * kHeadDim, 1, 3.0f);
+  const Floats k = gaussian(2 * kKvHeads * kHeadDim, 2), v = gaussian(2 * kKvHeads * kHeadDim, 3);
+  Floats got[2];
+  for (std::int32_t gap : {0, 640}) {
+    AttentionRig rig(2);
+    rig.set(rig.q, q);
+    rig.set(rig.k, k);
+    rig.set(rig.v, v);
+    REQUIRE(rig.try_run({gap + 70, 2, gap + 71, 0, gap}).ok());
+    got[gap > 0] = rig.get(rig.out, 2 * kHeads * kHeadDim);
+    CHECK_FALSE(rig.try_run({gap + 70, 2, 0, 0, gap + 71}).ok());
+  }
+  CHECK(got[0] == got[1]);
+}
+
 TEST_CASE("Reference.AttentionIsTheSameInAnyChunks") {
   constexpr int kTokens = 140;
   const Floats q = gaussian(kTokens * kHeads * kHeadDim, 1, 3.0f);
