@@ -7,9 +7,6 @@
 namespace runnel {
 namespace {
 
-/// Pages allocated at a time for every KV state together (256 tokens): few buffers, little waste.
-constexpr std::int64_t kSlabPages = 4;
-
 bool is_kv(StateKind kind) {
   return kind == StateKind::kv_k || kind == StateKind::kv_v;
 }
@@ -24,15 +21,23 @@ std::int64_t pages_for(std::int64_t tokens) {
   return (tokens + kPageTokens - 1) / kPageTokens;
 }
 
+/// Copies a whole buffer to one of the same backend and size.
+Status copy_buffer(Backend& backend, Buffer& to, Buffer& from) {
+  const BufferView source{&from, 0, from.size()}, target{&to, 0, to.size()};
+  if (from.host() != nullptr) return backend.upload(target, {from.host(), from.size()});
+  std::vector<std::byte> staging(from.size());
+  RUNNEL_TRY(backend.download(staging, source));
+  return backend.upload(target, staging);
+}
+
 }  // namespace
 
 CacheBytes Cache::bytes(const Graph& graph, std::int64_t capacity) {
   CacheBytes total;
-  const std::int64_t slabs = (pages_for(capacity) + kSlabPages - 1) / kSlabPages;
   for (const Value& value : graph.values()) {
     if (value.role != Role::state) continue;
     if (is_kv(value.state))
-      total.kv += state_bytes(value) * static_cast<std::size_t>(slabs * kSlabPages);
+      total.kv += state_bytes(value) * static_cast<std::size_t>(pages_for(capacity));
     else
       total.conv += state_bytes(value);
   }
@@ -43,76 +48,135 @@ Result<std::unique_ptr<Cache>> Cache::create(const Graph& graph,
                                              Backend& backend,
                                              const CacheOptions& options) {
   std::unique_ptr<Cache> cache(new Cache(backend, options));
-  std::size_t ring_bytes = 0;
   for (const Value& value : graph.values()) {
     if (value.role != Role::state) continue;
-    cache->states_.push_back({value.state, state_bytes(value), {}, {}, {}});
-    if (value.state != StateKind::conv) continue;
-    ring_bytes += state_bytes(value);
-    cache->ring_columns_ = value.shape[0];
+    std::size_t& end = is_kv(value.state) ? cache->page_bytes_ : cache->ring_bytes_;
+    const StateInfo info{value.state, value.dtype, value.shape};
+    cache->states_.push_back({info, state_bytes(value), end, {}, {}, {}});
+    end += state_bytes(value);
+    if (value.state == StateKind::conv) cache->ring_columns_ = value.shape[0];
   }
-  if (ring_bytes > 0) {
-    RUNNEL_ASSIGN(std::unique_ptr<Buffer> rings, backend.allocate(ring_bytes, MemoryKind::device));
-    std::size_t offset = 0;
-    for (State& state : cache->states_)
-      if (state.kind == StateKind::conv) cache->add_page(state, *rings, offset);
-    cache->slabs_.push_back(std::move(rings));
+  if (cache->ring_bytes_ > 0) {
+    RUNNEL_ASSIGN(cache->rings_, backend.allocate(cache->ring_bytes_, MemoryKind::device));
   }
+  if (options.shift) cache->shift_ = no_shift(*options.shift);
   cache->tokens_.reserve(static_cast<std::size_t>(options.capacity));
   cache->rebind();
   return cache;
 }
 
-void Cache::add_page(State& state, Buffer& slab, std::size_t& offset) {
-  state.buffers.push_back(&slab);
-  state.offsets.push_back(offset);
-  state.host.push_back(slab.host() == nullptr ? nullptr : slab.host() + offset);
-  offset += state.page_bytes;
+Result<std::unique_ptr<Cache>> Cache::empty_copy() const {
+  std::unique_ptr<Cache> copy(new Cache(backend_, options_));
+  for (const State& state : states_)
+    copy->states_.push_back({state.info, state.bytes, state.offset, {}, {}, {}});
+  copy->page_bytes_ = page_bytes_;
+  copy->ring_bytes_ = ring_bytes_;
+  copy->ring_columns_ = ring_columns_;
+  if (ring_bytes_ > 0) {
+    RUNNEL_ASSIGN(copy->rings_, backend_.allocate(ring_bytes_, MemoryKind::device));
+  }
+  if (options_.shift) copy->shift_ = no_shift(*options_.shift);
+  copy->rebind();
+  return copy;
+}
+
+Result<std::unique_ptr<Cache>> Cache::fork(const Cache& like) const {
+  RUNNEL_ASSIGN(std::unique_ptr<Cache> child, like.empty_copy());
+  if (rings_ != nullptr) RUNNEL_TRY(copy_buffer(backend_, *child->rings_, *rings_));
+  const auto n_pages = std::min(pages_.size(), static_cast<std::size_t>(pages_for(kv_end_)));
+  child->pages_.assign(pages_.begin(), pages_.begin() + static_cast<std::ptrdiff_t>(n_pages));
+  child->tokens_.reserve(static_cast<std::size_t>(std::max(like.capacity(), size())));
+  child->tokens_ = tokens_;
+  if (dropped() > 0) child->shift_ = shift_;
+  child->kv_end_ = kv_end_;
+  child->resume_from_ = resume_from_;
+  child->conv_low_ = conv_low_;
+  child->replay_start_ = replay_start_;
+  child->rebind();
+  return child;
+}
+
+bool Cache::same_states(const Cache& other) const {
+  return std::ranges::equal(states_, other.states_, {}, &State::info, &State::info);
+}
+
+void Cache::trim() {
+  const auto n_pages = static_cast<std::size_t>(pages_for(kv_end_));
+  if (pages_.size() <= n_pages) return;
+  pages_.resize(n_pages);
+  rebind();
+}
+
+CacheBytes Cache::held() const {
+  CacheBytes total;
+  total.conv = ring_bytes_;
+  for (const auto& page : pages_) {
+    total.kv += page_bytes_;
+    if (page.use_count() > 1) total.shared += page_bytes_;
+  }
+  return total;
 }
 
 void Cache::rebind() {
   bindings_.clear();
-  for (const State& state : states_)
+  for (State& state : states_) {
+    const std::size_t n = is_kv(state.info.kind) ? pages_.size() : 1;
+    state.host.resize(n);
+    state.buffers.resize(n);
+    state.offsets.assign(n, state.offset);
+    for (std::size_t i = 0; i < n; ++i) {
+      Buffer* buffer = is_kv(state.info.kind) ? pages_[i].get() : rings_.get();
+      state.buffers[i] = buffer;
+      state.host[i] = buffer->host() == nullptr ? nullptr : buffer->host() + state.offset;
+    }
     bindings_.push_back({state.host, state.buffers, state.offsets});
+  }
+}
+
+/// Makes page `index` exist, held by this cache alone, with the content it had.
+Status Cache::own_page(std::size_t index) {
+  RUNNEL_ASSIGN(std::unique_ptr<Buffer> fresh, backend_.allocate(page_bytes_, MemoryKind::device));
+  if (index == pages_.size()) {
+    pages_.push_back(std::move(fresh));
+    return {};
+  }
+  if (static_cast<std::int64_t>(index) * kPageTokens < kv_end_)
+    RUNNEL_TRY(copy_buffer(backend_, *fresh, *pages_[index]));
+  pages_[index] = std::move(fresh);
+  return {};
 }
 
 Status Cache::reserve(std::int64_t end) {
   if (end > options_.capacity)
     return Status(Code::context_full, std::to_string(end) + " tokens do not fit a context of " +
                                           std::to_string(options_.capacity));
-  std::size_t slab_bytes = 0;
-  for (const State& state : states_)
-    if (is_kv(state.kind)) slab_bytes += state.page_bytes * static_cast<std::size_t>(kSlabPages);
-  if (slab_bytes == 0) return {};
-  const bool grows = n_pages_ < pages_for(end);
-  while (n_pages_ < pages_for(end)) {
-    RUNNEL_ASSIGN(std::unique_ptr<Buffer> slab, backend_.allocate(slab_bytes, MemoryKind::device));
-    std::size_t offset = 0;
-    for (State& state : states_)
-      for (std::int64_t page = 0; is_kv(state.kind) && page < kSlabPages; ++page)
-        add_page(state, *slab, offset);
-    slabs_.push_back(std::move(slab));
-    n_pages_ += kSlabPages;
+  if (page_bytes_ == 0) return {};
+  bool changed = false;
+  Status status;
+  const auto n_pages = static_cast<std::size_t>(pages_for(end));
+  for (auto i = static_cast<std::size_t>(kv_end_ / kPageTokens); i < n_pages && status.ok(); ++i) {
+    if (i < pages_.size() && pages_[i].use_count() == 1) continue;
+    status = own_page(i);
+    changed = true;
   }
-  if (grows) rebind();
-  return {};
+  if (changed) rebind();
+  return status;
 }
 
 void Cache::commit(std::int64_t first, std::span<const TokenId> ids) {
   check(first == resume_from_, "Cache::commit: step did not start where it had to");
-  const std::int64_t end = first + static_cast<std::int64_t>(ids.size());
-  const std::int64_t known = std::min(size(), end) - first;
-  check(std::ranges::equal(ids.first(static_cast<std::size_t>(known)),
-                           std::span(tokens_).subspan(static_cast<std::size_t>(first),
-                                                      static_cast<std::size_t>(known))),
-        "Cache::commit: replayed ids differ");
-  resume_from_ = end;
-  if (end < size()) return;  // part of a replay
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const std::int64_t index = index_of(first + static_cast<std::int64_t>(i));
+    if (index == size()) tokens_.push_back(ids[i]);
+    check(tokens_[static_cast<std::size_t>(index)] == ids[i], "Cache::commit: replayed ids differ");
+  }
+  resume_from_ = first + static_cast<std::int64_t>(ids.size());
+  if (resume_from_ < kv_end_) return;  // part of a replay
   const bool replayed = conv_low_ == kNoColumns;
   // A replay from position 0 is exact throughout, one from the middle in its last L-1 columns.
-  if (replayed) conv_low_ = replay_start_ == 0 ? 0 : size() - (options_.conv_kernel - 1);
-  tokens_.insert(tokens_.end(), ids.begin() + static_cast<std::ptrdiff_t>(known), ids.end());
-  conv_low_ = std::max(conv_low_, size() - ring_columns_);
+  if (replayed) conv_low_ = replay_start_ == 0 ? 0 : kv_end_ - (options_.conv_kernel - 1);
+  kv_end_ = resume_from_;
+  conv_low_ = std::max(conv_low_, kv_end_ - ring_columns_);
 }
 
 void Cache::abandon_step() {
@@ -120,19 +184,32 @@ void Cache::abandon_step() {
 }
 
 void Cache::plan_replay() {
+  // Tokens from before a drop saw what is gone: their replay would differ.
+  if (gap() > 0 && next_index() - replay_reach() < shift_begin(*options_.shift, shift_))
+    return start_over(shift_.epoch, kept());
   conv_low_ = kNoColumns;
-  replay_start_ =
-      std::max<std::int64_t>(0, size() - options_.n_conv_layers * (options_.conv_kernel - 1));
+  replay_start_ = std::max<std::int64_t>(0, kv_end_ - replay_reach());
   resume_from_ = replay_start_;
 }
 
 void Cache::truncate(std::int64_t n) {
   check(n >= 0 && n <= size(), "Cache::truncate: position out of range");
   if (n == size()) return;
+  const std::int64_t computed = next_index();
   tokens_.resize(static_cast<std::size_t>(n));
-  resume_from_ = n;
+  if (n >= computed) return;  // the rest was still to be computed again
+  if (dropped() > 0 && shift_at(*options_.shift, n - 1) != shift_)
+    return start_over(shift_at(*options_.shift, n - 1).epoch, std::min(n, kept()));
+  kv_end_ = n - dropped();
+  resume_from_ = kv_end_;
+  // Pages past the end are kept for what comes next, unless they belong to others as well.
+  const auto n_pages = static_cast<std::size_t>(pages_for(kv_end_));
+  const std::size_t before = pages_.size();
+  while (pages_.size() > n_pages && pages_.back().use_count() > 1) pages_.pop_back();
+  if (pages_.size() != before) rebind();
   if (options_.n_conv_layers == 0) return;
-  const std::int64_t oldest_needed = std::max<std::int64_t>(0, n - (options_.conv_kernel - 1));
+  const std::int64_t oldest_needed =
+      std::max<std::int64_t>(0, kv_end_ - (options_.conv_kernel - 1));
   if (oldest_needed < conv_low_) plan_replay();
 }
 

@@ -1,6 +1,10 @@
 // Cache: everything one sequence remembers. KV pages of the attention layers, rings of the last p =
 // B*x columns of the short convolutions, and the token ids they stand for. One owner thread.
 //
+// Keys and values lie in pages of kPageTokens tokens, all layers together. A fork shares the pages
+// of its parent: pages are counted, and a cache copies a page that others hold before it writes to
+// it.
+//
 // Rolling back needs no checkpoints: KV pages are addressed by position, and a short convolution is
 // a finite filter, so with KV intact any older conv state is exact after replaying the last n_conv
 // * (L-1) tokens (each conv layer's columns are exact L-1 tokens after its input is).
@@ -8,10 +12,12 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "runtime/backend/backend.h"
+#include "runtime/cache/shift.h"
 #include "runtime/graph/graph.h"
 
 namespace runnel {
@@ -22,37 +28,91 @@ struct CacheOptions {
   std::int64_t capacity = 0;     // tokens
   std::int64_t conv_kernel = 0;  // L; 0 without conv layers
   std::int64_t n_conv_layers = 0;
+  std::optional<ShiftPlan> shift = {};  // none: a full cache is an error
 };
 
-/// Bytes a full cache takes.
+/// Bytes of a cache: all that a full one takes, or what one holds now.
 struct CacheBytes {
   std::size_t kv = 0, conv = 0;
+  std::size_t shared = 0;  // of kv: in pages that other caches hold, too
+};
+
+/// One state of the sequence, as session files describe it.
+struct StateInfo {
+  StateKind kind = StateKind::none;
+  DType dtype = DType::f32;
+  Shape shape;
+  bool operator==(const StateInfo&) const = default;
 };
 
 class Cache {
  public:
-  /// Storage for the states of `graph` on `backend`. Allocates the rings; pages come as tokens do.
-  /// ERRORS: out_of_memory.
+  /// Storage for the states of `graph` on `backend`, which must outlive the cache. Allocates the
+  /// rings; pages come as tokens do. ERRORS: out_of_memory.
   static Result<std::unique_ptr<Cache>> create(const Graph& graph,
                                                Backend& backend,
                                                const CacheOptions& options);
   /// What create() and a full context will allocate for these states.
   static CacheBytes bytes(const Graph& graph, std::int64_t capacity);
+  /// A cache that remembers the same and goes its own way from here. Shares the pages, copies the
+  /// rings. ERRORS: out_of_memory, device_lost.
+  Result<std::unique_ptr<Cache>> fork() const { return fork(*this); }
+  /// The same with capacity and shift of `like`; the caller truncates what is too much.
+  /// REQUIRES: same_states(like); nothing is dropped here, or `like` is this.
+  Result<std::unique_ptr<Cache>> fork(const Cache& like) const;
+  /// One with the same states that remembers nothing. ERRORS: out_of_memory.
+  Result<std::unique_ptr<Cache>> empty_copy() const;
+  /// Whether the states are of the same kinds, formats and shapes.
+  bool same_states(const Cache& other) const;
+  /// Whether truncate(n) keeps what was computed, but for the replay of a few tokens.
+  bool reaches(std::int64_t n) const { return n <= next_index() && dropped() == 0; }
+  /// Lets go of pages behind the last token.
+  void trim();
+  /// Pages of the tokens so far, and maybe of more.
+  std::span<const std::shared_ptr<Buffer>> pages() const { return pages_; }
+  /// What it holds now.
+  CacheBytes held() const;
 
   std::int64_t capacity() const { return options_.capacity; }
+  /// Tokens it holds before any is dropped.
+  std::int64_t room_undropped() const {
+    return options_.shift ? options_.shift->slots : capacity();
+  }
   /// Tokens remembered, = position of the next one.
   std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
   std::span<const TokenId> tokens() const { return tokens_; }
 
-  /// First position the next step must run from: size(), or earlier when the conv state must be
-  /// replayed after a truncate(). Rows before size() must keep their KV (StepParams::kv_keep).
+  // Slots (shift.h) are places in the cache; without a shift they are indices and positions, too.
+  /// First slot the next step must run from: kv_end(), or earlier when the conv state must be
+  /// replayed after a truncate().
   std::int64_t resume_from() const { return resume_from_; }
-  /// Makes room for positions below `end`. ERRORS: context_full, out_of_memory.
+  /// Slots below have their KV, which a replay must keep (StepParams::kv_keep).
+  std::int64_t kv_end() const { return kv_end_; }
+  /// Index of the first token that has no KV: size(), or less while tokens must be computed again.
+  std::int64_t next_index() const { return index_of(kv_end_); }
+  std::int64_t index_of(std::int64_t slot) const {
+    return slot < kept() ? slot : slot + shift_.hole_end - kept();
+  }
+  /// Of the tokens remembered, those that are not attended any more.
+  std::int64_t dropped() const { return shift_.hole_end - kept(); }
+  /// Position of a token at or behind resume_from() = slot + gap() (StepParams::kv_gap).
+  std::int64_t gap() const { return shift_.gap; }
+  /// Prepares a step from resume_from() towards the token at `end_index`: drops tokens when they do
+  /// not fit, else reserves. Returns how many tokens the step may have, at most `most`.
+  /// ERRORS: as reserve().
+  Result<std::int64_t> begin_step(std::int64_t end_index, std::int64_t most);
+  /// Another number of first tokens that are never dropped. When that changes what is attended,
+  /// tokens are computed again. No effect on a cache without a shift. REQUIRES: room for it.
+  void set_kept(std::int64_t n_tokens);
+  /// Makes room for slots below `end`, in pages that nobody else holds. While other caches may
+  /// share pages, steps and this call must not run at the same time (the Engine's lock).
+  /// ERRORS: context_full, out_of_memory, device_lost.
   Status reserve(std::int64_t end);
-  /// Records that a step ran positions [first, first + ids.size()), ids included.
-  /// REQUIRES: first == resume_from(), replayed ids equal the remembered ones.
+  /// Records that a step ran slots [first, first + ids.size()), ids included.
+  /// REQUIRES: first == resume_from(), ids of remembered tokens equal them.
   void commit(std::int64_t first, std::span<const TokenId> ids);
-  /// Forgets all positions >= n. REQUIRES: 0 <= n <= size().
+  /// Forgets all tokens from index n on. When tokens that would be attended then were dropped
+  /// meanwhile, what depends on them is computed again. REQUIRES: 0 <= n <= size().
   void truncate(std::int64_t n);
   /// After a step that failed or was stopped half-way: the rings are no longer exact, so the next
   /// step starts with a replay.
@@ -60,33 +120,65 @@ class Cache {
   /// Length of the common prefix of `ids` and the remembered tokens.
   std::int64_t match_prefix(std::span<const TokenId> ids) const;
 
+  // For session files: every state is a list of units of equal size, the same on all backends:
+  // pages of keys or values in order, or columns of a convolution, the newest, oldest first.
+  std::size_t n_states() const { return states_.size(); }
+  const StateInfo& state_info(std::size_t state) const { return states_[state].info; }
+  /// Newest conv columns in the rings; 0 while a replay is due.
+  std::int64_t n_columns() const;
+  std::int64_t n_units(std::size_t state) const;
+  std::size_t unit_bytes(std::size_t state) const;
+  /// Copies a unit; what belongs to no token is zero. ERRORS: device_lost.
+  Status read_unit(std::size_t state, std::int64_t unit, std::span<std::byte> bytes) const;
+  Status write_unit(std::size_t state, std::int64_t unit, std::span<const std::byte> bytes);
+  /// Slots that n_tokens tokens take, all of them computed.
+  std::int64_t n_slots(std::int64_t n_tokens) const;
+  const std::optional<ShiftPlan>& shift_plan() const { return options_.shift; }
+  /// Makes an empty cache one of `tokens` with KV of n_slots slots and n_columns columns of conv
+  /// state, all to be written with write_unit(). REQUIRES: nothing was reserved; slots are 0 (all
+  /// is computed again) or n_slots(tokens) and fit; columns are 0 (a replay is due) or in
+  /// least_columns(slots)..min(slots, ring_columns()). ERRORS: out_of_memory.
+  Status restore(std::span<const TokenId> tokens, std::int64_t n_slots, std::int64_t n_columns);
+  std::int64_t ring_columns() const { return ring_columns_; }
+  /// Columns without which a sequence of n_slots slots cannot go on.
+  std::int64_t least_columns(std::int64_t n_slots) const;
+
   /// For Executable::submit; valid until the next reserve().
   StateTable table() const { return {bindings_}; }
 
  private:
   struct State {
-    StateKind kind;
-    std::size_t page_bytes;  // of a KV page, or of the whole ring
+    StateInfo info;
+    std::size_t bytes;   // of its part of a page, or of its ring
+    std::size_t offset;  // in the page, or in the buffer of the rings
     std::vector<std::byte*> host;
     std::vector<Buffer*> buffers;
     std::vector<std::size_t> offsets;
   };
   Cache(Backend& backend, const CacheOptions& options) : backend_(backend), options_(options) {}
-  void add_page(State& state, Buffer& slab, std::size_t& offset);
+  Status own_page(std::size_t index);
+  BufferView unit_view(std::size_t state, std::int64_t unit) const;
   void rebind();
   void plan_replay();
+  std::int64_t kept() const { return options_.shift ? options_.shift->kept : 0; }
+  std::int64_t replay_reach() const { return options_.n_conv_layers * (options_.conv_kernel - 1); }
+  void apply_shift();
+  void start_over(std::int64_t epoch, std::int64_t kv_end);
 
   Backend& backend_;
   CacheOptions options_;
   std::int64_t ring_columns_ = 0;
   std::vector<State> states_;
   std::vector<StateBinding> bindings_;
-  std::vector<std::unique_ptr<Buffer>> slabs_;
-  std::int64_t n_pages_ = 0;  // per KV state
+  std::size_t page_bytes_ = 0, ring_bytes_ = 0;
+  std::unique_ptr<Buffer> rings_;
+  /// Shared, because forks of a sequence hold the same pages and any of them may go first.
+  std::vector<std::shared_ptr<Buffer>> pages_;
   std::vector<TokenId> tokens_;
-  std::int64_t resume_from_ = 0;
+  Shift shift_;
+  std::int64_t kv_end_ = 0, resume_from_ = 0;  // slots
   static constexpr std::int64_t kNoColumns = std::numeric_limits<std::int64_t>::max();
-  std::int64_t conv_low_ = 0;  // conv columns [conv_low_, size()) are in the rings, exact
+  std::int64_t conv_low_ = 0;  // conv columns of slots [conv_low_, resume_from_) are in the rings
   std::int64_t replay_start_ = 0;
 };
 

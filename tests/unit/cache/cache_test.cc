@@ -1,57 +1,25 @@
 #include "runtime/cache/cache.h"
 
-#include <numeric>
-
-#include "tests/unit/compile/fake_backend.h"
+#include "tests/unit/cache/fixture.h"
 
 namespace runnel::tests {
-namespace {
-
-constexpr std::int64_t kRing = 6, kKernel = 3, kConvLayers = 2;
-
-Graph states() {
-  Graph graph(4);
-  graph.add_state("conv0", Shape{kRing, 16}, DType::f32, StateKind::conv);
-  graph.add_state("k", Shape{2, kPageTokens, 8}, DType::f16, StateKind::kv_k);
-  graph.add_state("v", Shape{2, kPageTokens, 8}, DType::f16, StateKind::kv_v);
-  graph.add_state("conv1", Shape{kRing, 16}, DType::f32, StateKind::conv);
-  return graph;
-}
-
-struct Fixture {
-  std::unique_ptr<Backend> backend = reference_backend();
-  std::unique_ptr<Cache> cache;
-  explicit Fixture(std::int64_t capacity = 1000, std::int64_t conv_layers = kConvLayers) {
-    auto made = Cache::create(states(), *backend, {capacity, kKernel, conv_layers});
-    REQUIRE(made.ok());
-    cache = *std::move(made);
-  }
-  /// Runs positions up to `end` in steps of `chunk`, token id = position.
-  void grow(std::int64_t end, std::int64_t chunk = 1000) {
-    REQUIRE(cache->reserve(end).ok());
-    for (std::int64_t at = cache->resume_from(); at < end; at = cache->resume_from()) {
-      std::vector<TokenId> ids(static_cast<std::size_t>(std::min(chunk, end - at)));
-      std::iota(ids.begin(), ids.end(), static_cast<TokenId>(at));
-      cache->commit(at, ids);
-    }
-  }
-};
-
-}  // namespace
 
 TEST_CASE("Cache: pages come as tokens do, in the place the table says") {
   Fixture f(300);
   CHECK(f.cache->table().states.size() == 4);
   CHECK(f.cache->table().states[1].host_pages.empty());
   REQUIRE(f.cache->reserve(1).ok());
-  CHECK(f.cache->table().states[1].host_pages.size() == 4);
+  CHECK(f.cache->table().states[1].host_pages.size() == 1);
   REQUIRE(f.cache->reserve(257).ok());
   const StateBinding& k = f.cache->table().states[1];
-  CHECK(k.host_pages.size() == 8);
-  CHECK(k.buffers[0]->host() + k.offsets[1] == k.host_pages[1]);
+  const StateBinding& v = f.cache->table().states[2];
+  CHECK(k.host_pages.size() == 5);
+  CHECK(k.buffers[1]->host() + k.offsets[1] == k.host_pages[1]);
+  CHECK(v.buffers[1] == k.buffers[1]);  // K and V of the same tokens lie together
+  CHECK(v.host_pages[1] == k.host_pages[1] + 2 * 64 * 8 * 2);
   CHECK(f.cache->reserve(301).code() == Code::context_full);
   const CacheBytes bytes = Cache::bytes(states(), 300);
-  CHECK(bytes.kv == 2 * 8 * 2 * 64 * 8 * 2);
+  CHECK(bytes.kv == 2 * 5 * 2 * 64 * 8 * 2);
   CHECK(bytes.conv == 2 * kRing * 16 * 4);
 }
 
@@ -127,6 +95,57 @@ TEST_CASE("Cache: the common prefix is found") {
   CHECK(f.cache->match_prefix(other) == 0);
   CHECK(f.cache->match_prefix(longer) == 10);
   CHECK(f.cache->match_prefix({}) == 0);
+}
+
+TEST_CASE("Cache: a fork shares pages until one of the two writes") {
+  Fixture f;
+  f.grow(100);
+  const auto page = [](Cache& cache, std::size_t i) {
+    return cache.table().states[1].host_pages[i];
+  };
+  for (std::size_t i = 0; i < 2; ++i) *page(*f.cache, i) = std::byte{7};
+  *f.cache->table().states[0].host_pages[0] = std::byte{9};
+  auto forked = f.cache->fork();
+  REQUIRE(forked.ok());
+  Cache& child = **forked;
+  CHECK(child.size() == 100);
+  CHECK(child.resume_from() == 100);
+  CHECK(page(child, 0) == page(*f.cache, 0));
+  CHECK(page(child, 1) == page(*f.cache, 1));
+  CHECK(child.held().shared == child.held().kv);
+  CHECK(*child.table().states[0].host_pages[0] == std::byte{9});  // the rings are copied
+  CHECK(child.table().states[0].host_pages[0] != f.cache->table().states[0].host_pages[0]);
+
+  REQUIRE(child.reserve(101).ok());  // token 100 lies in page 1
+  CHECK(page(child, 0) == page(*f.cache, 0));
+  CHECK(page(child, 1) != page(*f.cache, 1));
+  CHECK(*page(child, 1) == std::byte{7});
+  CHECK(child.held().shared == child.held().kv / 2);
+  const std::byte* parents = page(*f.cache, 1);
+  f.grow(101);  // nobody else holds the parent's page now
+  CHECK(page(*f.cache, 1) == parents);
+
+  child.truncate(3);
+  REQUIRE(child.reserve(4).ok());
+  CHECK(page(child, 0) != page(*f.cache, 0));
+  CHECK(child.held().shared == 0);
+  f.cache.reset();  // the parent goes first
+  CHECK(*page(child, 0) == std::byte{7});
+}
+
+TEST_CASE("Cache: a rolled back fork lets go of the pages behind its end") {
+  Fixture f;
+  f.grow(300);
+  auto forked = f.cache->fork();
+  REQUIRE(forked.ok());
+  const std::size_t one = (*forked)->held().kv / 5;
+  (*forked)->truncate(70);
+  CHECK((*forked)->held().kv == 2 * one);
+  CHECK((*forked)->held().shared == 2 * one);
+  CHECK(f.cache->held().kv == 5 * one);
+  CHECK(f.cache->held().shared == 2 * one);
+  f.cache->truncate(70);
+  CHECK(f.cache->held().kv == 5 * one);  // its own pages stay for what comes next
 }
 
 }  // namespace runnel::tests

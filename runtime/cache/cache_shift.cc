@@ -1,0 +1,53 @@
+// What a Cache does when it is full.
+#include <algorithm>
+
+#include "runtime/cache/cache.h"
+
+namespace runnel {
+
+Result<std::int64_t> Cache::begin_step(std::int64_t end_index, std::int64_t most) {
+  std::int64_t end = end_index - dropped();
+  if (options_.shift) {
+    while (next_index() >= shift_limit(*options_.shift, shift_)) apply_shift();
+    end = std::min(end_index, shift_limit(*options_.shift, shift_)) - dropped();
+  }
+  const std::int64_t n = std::min(end - resume_from_, most);
+  RUNNEL_TRY(reserve(std::max(kv_end_, resume_from_ + n)));
+  return n;
+}
+
+/// Drops the oldest pages behind the kept ones, or begins a new epoch, or both.
+void Cache::apply_shift() {
+  const Shift next = next_shift(*options_.shift, shift_);
+  const std::int64_t gone = next.hole_end - shift_.hole_end;
+  const auto first = pages_.begin() + kept() / kPageTokens;
+  pages_.erase(first, first + gone / kPageTokens);
+  kv_end_ -= gone;
+  resume_from_ -= gone;
+  if (conv_low_ != kNoColumns) conv_low_ -= gone;
+  replay_start_ -= gone;
+  const bool new_epoch = next.epoch != shift_.epoch;
+  shift_ = next;
+  rebind();
+  if (new_epoch) start_over(shift_.epoch, kept());
+}
+
+/// Back to the beginning of an epoch: at most the kept tokens have their KV.
+void Cache::start_over(std::int64_t epoch, std::int64_t kv_end) {
+  shift_ = {epoch, 0, epoch};
+  kv_end_ = resume_from_ = kv_end;
+  if (options_.n_conv_layers > 0) plan_replay();
+}
+
+void Cache::set_kept(std::int64_t n_tokens) {
+  if (!options_.shift) return;
+  const std::int64_t pages = std::max<std::int64_t>(1, (n_tokens + kPageTokens - 1) / kPageTokens);
+  if (pages * kPageTokens == kept()) return;
+  const std::int64_t common = std::min({size(), kept(), pages * kPageTokens});
+  const bool had_hole = dropped() > 0;
+  options_.shift->kept = pages * kPageTokens;
+  shift_ = no_shift(*options_.shift);
+  if (had_hole) start_over(shift_.epoch, common);
+}
+
+}  // namespace runnel

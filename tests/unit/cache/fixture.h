@@ -1,0 +1,56 @@
+// A cache with two convolutions and one attention layer, and ways to fill it.
+#pragma once
+#include <numeric>
+
+#include "runtime/cache/cache.h"
+#include "tests/unit/compile/fake_backend.h"
+
+namespace runnel::tests {
+
+inline constexpr std::int64_t kRing = 6, kKernel = 3, kConvLayers = 2;
+
+inline Graph states(std::int64_t dim = 8) {
+  Graph graph(4);
+  graph.add_state("conv0", Shape{kRing, 16}, DType::f32, StateKind::conv);
+  graph.add_state("k", Shape{2, kPageTokens, dim}, DType::f16, StateKind::kv_k);
+  graph.add_state("v", Shape{2, kPageTokens, dim}, DType::f16, StateKind::kv_v);
+  graph.add_state("conv1", Shape{kRing, 16}, DType::f32, StateKind::conv);
+  return graph;
+}
+
+struct Fixture {
+  std::unique_ptr<Backend> backend = reference_backend();
+  std::unique_ptr<Cache> cache;
+  explicit Fixture(std::int64_t capacity = 1000,
+                   std::int64_t conv_layers = kConvLayers,
+                   std::int64_t dim = 8) {
+    auto made = Cache::create(states(dim), *backend, {capacity, kKernel, conv_layers});
+    REQUIRE(made.ok());
+    cache = *std::move(made);
+  }
+  /// Runs positions up to `end` in steps of `chunk`, token id = position.
+  void grow(std::int64_t end, std::int64_t chunk = 1000) {
+    REQUIRE(cache->reserve(end).ok());
+    for (std::int64_t at = cache->resume_from(); at < end; at = cache->resume_from()) {
+      std::vector<TokenId> ids(static_cast<std::size_t>(std::min(chunk, end - at)));
+      std::iota(ids.begin(), ids.end(), static_cast<TokenId>(at));
+      cache->commit(at, ids);
+    }
+  }
+  /// Fills all storage with bytes that depend on the place and on `seed`.
+  void scribble(unsigned seed) {
+    const StateTable table = cache->table();
+    for (std::size_t s = 0; s < table.states.size(); ++s)
+      for (std::size_t page = 0; page < table.states[s].host_pages.size(); ++page)
+        for (std::size_t i = 0; i < page_bytes(s); ++i) {
+          seed = seed * 1664525 + 1013904223;
+          table.states[s].host_pages[page][i] = static_cast<std::byte>(seed >> 24);
+        }
+  }
+  std::size_t page_bytes(std::size_t state) const {
+    const StateInfo& info = cache->state_info(state);
+    return quant::row_bytes(info.dtype, static_cast<std::size_t>(info.shape.elems()));
+  }
+};
+
+}  // namespace runnel::tests
