@@ -61,6 +61,11 @@ EngineOptions to_engine_options(const runnel_engine_options& options) {
   result.n_prefill_threads = options.n_prefill_threads;
   result.fallback = options.strict != 0 ? Fallback::error : Fallback::warn;
   result.log = make_log(options);
+  constexpr uint64_t kDefaultDirBytes = uint64_t{4} << 30;
+  result.prefixes.bytes = options.prefix_bytes;
+  if (options.prefix_dir != nullptr) result.prefixes.folder = options.prefix_dir;
+  result.prefixes.disk_bytes =
+      options.prefix_dir_bytes == 0 ? kDefaultDirBytes : options.prefix_dir_bytes;
   if (options.on_progress != nullptr)
     result.on_progress = [callback = options.on_progress, user = options.progress_user](
                              float done) { return callback(user, done) != 0; };
@@ -78,6 +83,8 @@ Result<runnel_engine_options> checked_options(const runnel_engine_options* optio
     return Status(Code::invalid_argument, "n_threads must be in 0..1024");
   if (given.n_prefill_threads < 0 || given.n_prefill_threads > 1024)
     return Status(Code::invalid_argument, "n_prefill_threads must be in 0..1024");
+  if (given.prefix_dir != nullptr && given.prefix_bytes == 0)
+    return Status(Code::invalid_argument, "prefix_dir needs prefix_bytes");
   return given;
 }
 
@@ -238,6 +245,7 @@ runnel_status runnel_plan_memory(const runnel_engine_options* engine_options,
     full.kv_bytes = bytes.kv;
     full.state_bytes = bytes.state;
     full.other_bytes = bytes.other;
+    full.prefix_bytes = bytes.prefixes;
     api::copy_out(full, plan);
     return {};
   });

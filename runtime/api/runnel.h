@@ -99,6 +99,13 @@ typedef struct runnel_engine_options {
   runnel_activations_callback on_activations;
   void* activations_user;
   int32_t n_prefill_threads; /* for steps of several tokens; 0 = n_threads */
+  /* Prefix store: memory for states of prompts, so that sessions that begin alike (a system prompt)
+   * compute it once, and a session that returns to an earlier conversation goes on there. Used by
+   * set_tokens and chat. 0: none. */
+  uint64_t prefix_bytes;
+  const char* prefix_dir;    /* a folder for what memory has no room for, and for the next run: it
+                                holds what users wrote, in readable form; NULL: none */
+  uint64_t prefix_dir_bytes; /* that the files there may take; 0 = 4 GiB */
 } runnel_engine_options;
 RUNNEL_API void runnel_engine_options_init_sized(runnel_engine_options* options, size_t size);
 static inline void runnel_engine_options_init(runnel_engine_options* options) {
@@ -142,11 +149,26 @@ RUNNEL_API runnel_status runnel_inspect_json(const char* path, uint32_t flags, c
 
 /* ---- sessions ---- */
 typedef enum runnel_kv_type { RUNNEL_KV_F16 = 0, RUNNEL_KV_F32 = 1 } runnel_kv_type;
+/* What happens when the context is full. */
+typedef enum runnel_context_policy {
+  /* RUNNEL_ERROR_CONTEXT_FULL, or the end of a generation with RUNNEL_STOP_CONTEXT_FULL. */
+  RUNNEL_CONTEXT_STOP = 0,
+  /* The first tokens stay, and of the others the older half is no longer attended: the session goes
+   * on with a gap in what it knows. Tokens keep their positions, so nothing is computed again,
+   * until the model's last position: there the tokens that are left are computed anew behind the
+   * first ones, which takes as long as a prompt of that length. Results depend on the tokens alone.
+   * runnel_session_dropped and a warning in the log say what happened. */
+  RUNNEL_CONTEXT_SHIFT = 1
+} runnel_context_policy;
 typedef struct runnel_session_options {
   size_t size;
   int32_t context_size; /* tokens; 0 = min(model's, 8192); at most the model's context length x 1 */
   runnel_kv_type kv_type;
   int32_t prefill_chunk; /* tokens per prefill step, 1..512; 0 = 512 */
+  runnel_context_policy context_policy;
+  int32_t keep_tokens; /* with SHIFT: first tokens that stay, rounded up to 64, at least 64;
+                          runnel_session_chat keeps system message and tools besides. The context
+                          must have 256 tokens more than that. */
 } runnel_session_options;
 RUNNEL_API void runnel_session_options_init_sized(runnel_session_options* options, size_t size);
 static inline void runnel_session_options_init(runnel_session_options* options) {
@@ -156,6 +178,25 @@ RUNNEL_API runnel_status runnel_session_create(runnel_engine* engine,
                                                const runnel_session_options* options,
                                                runnel_session** session);
 RUNNEL_API void runnel_session_destroy(runnel_session* session);
+/* A second session with the same tokens and logits, to be destroyed like any other, before or after
+ * its parent: several replies to one prompt compute the prompt once. What either does later never
+ * shows in the other; memory is shared until one of them writes. It samples with the same options,
+ * and its random stream starts anew: give each its own seed to get different replies. */
+RUNNEL_API runnel_status runnel_session_fork(runnel_session* parent, runnel_session** child);
+
+/* What one session holds now. */
+typedef struct runnel_session_memory {
+  size_t size;
+  uint64_t kv_bytes;        /* KV cache of the tokens so far */
+  uint64_t kv_shared_bytes; /* of these, shared with other sessions: they exist only once */
+  uint64_t state_bytes;     /* conv rings */
+} runnel_session_memory;
+RUNNEL_API void runnel_session_memory_init_sized(runnel_session_memory* memory, size_t size);
+static inline void runnel_session_memory_init(runnel_session_memory* memory) {
+  runnel_session_memory_init_sized(memory, sizeof *memory);
+}
+RUNNEL_API runnel_status runnel_session_memory_now(const runnel_session* session,
+                                                   runnel_session_memory* memory);
 
 /* Peak bytes by class of loading this model and running one session, known before weights are
  * loaded. */
@@ -168,6 +209,7 @@ typedef struct runnel_memory_plan {
   uint64_t state_bytes;  /* conv rings */
   uint64_t other_bytes;  /* tokenizer, tables, bookkeeping: an upper estimate */
   uint64_t device_bytes; /* of the above, on a device with memory of its own */
+  uint64_t prefix_bytes; /* prefix store */
 } runnel_memory_plan;
 RUNNEL_API void runnel_memory_plan_init_sized(runnel_memory_plan* plan, size_t size);
 static inline void runnel_memory_plan_init(runnel_memory_plan* plan) {
@@ -223,6 +265,8 @@ RUNNEL_API runnel_status runnel_engine_profile_stop(runnel_engine* engine, char*
 /* Tokens now in the session. */
 RUNNEL_API int32_t runnel_session_position(const runnel_session* session);
 RUNNEL_API int32_t runnel_session_context_size(const runnel_session* session);
+/* Of these tokens, those that are no longer attended (RUNNEL_CONTEXT_SHIFT). */
+RUNNEL_API int32_t runnel_session_dropped(const runnel_session* session);
 /* Copies up to `capacity` token ids; *n_ids gets the number in the session. */
 RUNNEL_API runnel_status runnel_session_tokens(const runnel_session* session,
                                                int32_t* ids,
@@ -258,6 +302,23 @@ RUNNEL_API runnel_status runnel_session_logits(const runnel_session* session,
                                                size_t* n_vocab);
 /* Makes the running or next prefill or generation stop with RUNNEL_ERROR_CANCELLED. Any thread. */
 RUNNEL_API void runnel_session_cancel(runnel_session* session);
+
+/* ---- sessions on disk ---- */
+/* Writes the session to a file that any backend can load: tokens, state, logits, and `note`, a text
+ * of the caller's (NULL: none). The file appears complete or not at all: whatever happens
+ * meanwhile, `path` holds what it held or the whole session. Nothing of what the session forgot is
+ * in it. */
+RUNNEL_API runnel_status runnel_session_save(runnel_session* session,
+                                             const char* path,
+                                             const char* note);
+/* Makes the session what was saved, computing nothing. What follows has the same bits as it would
+ * have had then, on the same backend. The model and the KV cache type must be the same, the context
+ * large enough. Sampling options stay as they are. Files may come from strangers:
+ * anything but an undamaged session of this model is an error, and leaves the session as it was.
+ * *note gets the note, "" when there is none; free; NULL is allowed. */
+RUNNEL_API runnel_status runnel_session_load(runnel_session* session,
+                                             const char* path,
+                                             char** note);
 
 /* ---- sampling ---- */
 typedef struct runnel_logit_bias {
@@ -323,6 +384,7 @@ typedef struct runnel_generate_result {
   int32_t n_tokens;        /* generated, end token included */
   runnel_stop_reason stop_reason;
   double prompt_seconds, generate_seconds;
+  int32_t n_dropped_tokens; /* as runnel_session_dropped() */
 } runnel_generate_result;
 RUNNEL_API void runnel_generate_options_init_sized(runnel_generate_options* options, size_t size);
 static inline void runnel_generate_options_init(runnel_generate_options* options) {

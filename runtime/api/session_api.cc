@@ -45,6 +45,7 @@ void hand_over(const GenerateResult& result, runnel_generate_result* out) {
   full.stop_reason = static_cast<runnel_stop_reason>(result.stop);
   full.prompt_seconds = result.prompt_seconds;
   full.generate_seconds = result.generate_seconds;
+  full.n_dropped_tokens = static_cast<int32_t>(result.n_dropped);
   api::copy_out(full, out);
 }
 
@@ -72,6 +73,12 @@ runnel_status runnel_session_create(runnel_engine* engine,
     if (given.kv_type != RUNNEL_KV_F16 && given.kv_type != RUNNEL_KV_F32)
       return Status(Code::invalid_argument, "kv_type is not a runnel_kv_type");
     chosen.kv_dtype = given.kv_type == RUNNEL_KV_F32 ? DType::f32 : DType::f16;
+    if (given.context_policy != RUNNEL_CONTEXT_STOP && given.context_policy != RUNNEL_CONTEXT_SHIFT)
+      return Status(Code::invalid_argument, "context_policy is not a runnel_context_policy");
+    const bool shifts = given.context_policy == RUNNEL_CONTEXT_SHIFT;
+    chosen.policy = shifts ? ContextPolicy::shift : ContextPolicy::stop;
+    if (given.keep_tokens < 0) return Status(Code::invalid_argument, "keep_tokens is negative");
+    chosen.keep_tokens = given.keep_tokens;
     auto handle = std::make_unique<runnel_session>();
     handle->owner = engine;
     RUNNEL_ASSIGN(handle->session, Session::create(*engine->engine, chosen));
@@ -84,12 +91,44 @@ void runnel_session_destroy(runnel_session* session) {
   delete session;
 }
 
+runnel_status runnel_session_fork(runnel_session* parent, runnel_session** child) {
+  return guarded([&]() -> Status {
+    if (child == nullptr) return missing("child");
+    *child = nullptr;
+    if (parent == nullptr) return missing("parent");
+    auto handle = std::make_unique<runnel_session>();
+    handle->owner = parent->owner;
+    RUNNEL_ASSIGN(handle->session, parent->session->fork());
+    *child = handle.release();
+    return {};
+  });
+}
+
+void runnel_session_memory_init_sized(runnel_session_memory* memory, size_t size) {
+  api::begin(memory, size);
+}
+
+runnel_status runnel_session_memory_now(const runnel_session* session,
+                                        runnel_session_memory* memory) {
+  return guarded([&]() -> Status {
+    if (session == nullptr) return missing("session");
+    if (memory == nullptr) return missing("memory");
+    const CacheBytes held = session->session->memory();
+    api::copy_out(runnel_session_memory{0, held.kv, held.shared, held.conv}, memory);
+    return {};
+  });
+}
+
 int32_t runnel_session_position(const runnel_session* session) {
   return session == nullptr ? 0 : static_cast<int32_t>(session->session->tokens().size());
 }
 
 int32_t runnel_session_context_size(const runnel_session* session) {
   return session == nullptr ? 0 : static_cast<int32_t>(session->session->context_size());
+}
+
+int32_t runnel_session_dropped(const runnel_session* session) {
+  return session == nullptr ? 0 : static_cast<int32_t>(session->session->n_dropped());
 }
 
 runnel_status runnel_session_tokens(const runnel_session* session,
@@ -168,6 +207,24 @@ runnel_status runnel_session_logits(const runnel_session* session,
 
 void runnel_session_cancel(runnel_session* session) {
   if (session != nullptr) session->session->cancel();
+}
+
+runnel_status runnel_session_save(runnel_session* session, const char* path, const char* note) {
+  return guarded([&]() -> Status {
+    if (session == nullptr) return missing("session");
+    if (path == nullptr) return missing("path");
+    return session->session->save(path, note == nullptr ? "" : note);
+  });
+}
+
+runnel_status runnel_session_load(runnel_session* session, const char* path, char** note) {
+  return guarded([&]() -> Status {
+    if (note != nullptr) *note = nullptr;
+    if (session == nullptr) return missing("session");
+    if (path == nullptr) return missing("path");
+    RUNNEL_ASSIGN(const std::string text, session->session->load(path));
+    return note == nullptr ? Status() : api::copy_text(text, note);
+  });
 }
 
 void runnel_sampling_options_init_sized(runnel_sampling_options* options, size_t size) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "runtime/session/fingerprint.h"
 #include "runtime/session/suggested.h"
 
 namespace runnel {
@@ -63,6 +64,11 @@ Result<std::unique_ptr<Engine>> Engine::create(GgufFile file, EngineOptions opti
   std::unique_ptr<Engine> engine(new Engine(std::move(model), std::move(options)));
   RUNNEL_TRY(engine->load_text());
   RUNNEL_TRY(engine->load());
+  const PrefixOptions& prefixes = engine->options_.prefixes;
+  if (prefixes.bytes > 0)
+    engine->prefixes_ = std::make_unique<PrefixStore>(
+        prefixes, SessionExpectations{engine->fingerprint(), engine->model_.config.n_vocab},
+        engine->options_.log);
   return engine;
 }
 
@@ -129,6 +135,7 @@ Result<MemoryPlan> Engine::plan_memory(GgufFile file,
   MemoryPlan plan;
   plan.mapped = static_cast<std::size_t>(engine.model_.file.file_bytes());
   plan.other = other_bytes(engine.model_);
+  plan.prefixes = options.prefixes.bytes;
   for (const ShapeClass shape : {ShapeClass::decode, ShapeClass::verify, ShapeClass::prefill}) {
     RUNNEL_ASSIGN(const PlanLayout layout, engine.layout(shape, kv_dtype));
     for (std::size_t bytes : layout.arena_bytes) plan.arena += bytes;
@@ -174,6 +181,11 @@ ProfileReport Engine::stop_profile() {
   return report;
 }
 
+std::uint64_t Engine::fingerprint() {
+  std::call_once(fingerprint_once_, [this] { fingerprint_ = model_fingerprint(model_.file); });
+  return fingerprint_;
+}
+
 std::int64_t Engine::default_context() const {
   constexpr std::int64_t kDefaultContext = 8192;
   return std::min(model_.config.context_length, kDefaultContext);
@@ -191,12 +203,14 @@ Result<Plan*> Engine::plan(ShapeClass shape, DType kv_dtype) {
   return slot.get();
 }
 
-Result<std::unique_ptr<Cache>> Engine::new_cache(std::int64_t capacity, DType kv_dtype) {
+Result<std::unique_ptr<Cache>> Engine::new_cache(std::int64_t capacity,
+                                                 DType kv_dtype,
+                                                 std::optional<ShiftPlan> shift) {
   RUNNEL_ASSIGN(const Graph graph,
                 build_graph(model_, build_options(ShapeClass::decode, kv_dtype)));
   const std::lock_guard lock(mutex_);
   return Cache::create(graph, *backends_.front(),
-                       {capacity, model_.config.conv_kernel, model_.config.n_conv_layers()});
+                       {capacity, model_.config.conv_kernel, model_.config.n_conv_layers(), shift});
 }
 
 Status Engine::run(ShapeClass shape,

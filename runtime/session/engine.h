@@ -17,6 +17,7 @@
 #include "runtime/models/arch.h"
 #include "runtime/session/cost.h"
 #include "runtime/session/observe.h"
+#include "runtime/session/prefix_store.h"
 #include "runtime/session/profiler.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/sampler.h"
@@ -50,12 +51,13 @@ struct EngineOptions {
   std::function<bool(float)> on_progress;
   /// Told what every product of every step was multiplied with. Empty: nothing is kept.
   ActivationObserver on_activations;
+  PrefixOptions prefixes;
   Log log;
 };
 
 /// Peak bytes by class, known before anything is allocated.
 struct MemoryPlan {
-  std::size_t mapped = 0, weights = 0, arena = 0, kv = 0, state = 0, other = 0;
+  std::size_t mapped = 0, weights = 0, arena = 0, kv = 0, state = 0, other = 0, prefixes = 0;
 };
 
 class Engine {
@@ -69,6 +71,8 @@ class Engine {
                                         DType kv_dtype);
 
   const Model& model() const { return model_; }
+  /// As model_fingerprint(); computed on first use.
+  std::uint64_t fingerprint();
   const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
   /// Source of the chat template; empty when the model has none.
   std::string_view template_source() const { return template_source_; }
@@ -86,7 +90,14 @@ class Engine {
   /// Context a session gets that asks for none: min(the model's, 8192) tokens.
   std::int64_t default_context() const;
 
-  Result<std::unique_ptr<Cache>> new_cache(std::int64_t capacity, DType kv_dtype);
+  /// No step runs while this is held: to work on caches that may share pages.
+  std::unique_lock<std::mutex> exclusive() { return std::unique_lock(mutex_); }
+  /// Null when the options gave it no memory. To be used under exclusive().
+  PrefixStore* prefixes() { return prefixes_.get(); }
+  Result<std::unique_ptr<Cache>> new_cache(std::int64_t capacity,
+                                           DType kv_dtype,
+                                           std::optional<ShiftPlan> shift);
+  const Log& log() const { return options_.log; }
   /// Runs one step of the class and copies the logits rows: [1 or n_tokens, n_vocab].
   Status run(ShapeClass shape,
              DType kv_dtype,
@@ -110,6 +121,8 @@ class Engine {
 
   Model model_;
   EngineOptions options_;
+  std::once_flag fingerprint_once_;
+  std::uint64_t fingerprint_ = 0;
   std::optional<Tokenizer> tokenizer_;
   std::string template_source_;
   std::optional<ChatTemplate> template_;
@@ -120,7 +133,8 @@ class Engine {
   std::unique_ptr<WeightStore> weights_;
   std::mutex mutex_;  // guards weights_, plans_ and every step
   std::map<std::pair<ShapeClass, DType>, std::unique_ptr<Plan>> plans_;
-  std::unique_ptr<Profiler> profiler_;  // null: no profile is taken; goes before the plans
+  std::unique_ptr<PrefixStore> prefixes_;  // goes before the backends
+  std::unique_ptr<Profiler> profiler_;     // null: no profile is taken; goes before the plans
 };
 
 }  // namespace runnel

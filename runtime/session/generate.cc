@@ -1,4 +1,5 @@
 // The generation loop: sample, show, append, until something says stop.
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -69,7 +70,8 @@ Result<GenerateResult> Session::generate(const GenerateOptions& options) {
     std::optional<StopReason> reason;
     if (tokenizer != nullptr && (options.show_special || tokenizer->kind(id) != TokenKind::control))
       reason = output.push(tokenizer->bytes(id));
-    if (!reason && cache_->size() >= cache_->capacity()) reason = StopReason::context_full;
+    if (!reason && options_.policy == ContextPolicy::stop && cache_->size() >= cache_->capacity())
+      reason = StopReason::context_full;
     if (!reason) {
       const Status appended = append(std::span(&id, 1));
       if (appended.code() == Code::cancelled)
@@ -83,8 +85,26 @@ Result<GenerateResult> Session::generate(const GenerateOptions& options) {
     }
   }
   output.finish(result.stop);
+  result.n_dropped = n_dropped();
   result.generate_seconds = seconds_since(start);
   return result;
+}
+
+/// Tokens that the prompt begins with whatever the user says: the system message and the tools.
+std::int64_t Session::system_tokens(const nlohmann::ordered_json& messages,
+                                    const nlohmann::ordered_json& tools,
+                                    std::span<const TokenId> ids) const {
+  nlohmann::ordered_json probe = nlohmann::ordered_json::array();
+  const bool has_system = !messages.empty() && messages[0].value("role", "") == "system";
+  if (has_system) probe.push_back(messages[0]);
+  if (!has_system && tools.empty()) return 0;
+  probe.push_back({{"role", "user"}, {"content", "?"}});
+  // A template that cannot render this shows it in the conversation itself.
+  const Result<std::string> text = engine_.render_chat(probe, tools, true);
+  if (!text.ok()) return 0;
+  const std::vector<TokenId> other =
+      engine_.tokenizer()->encode(*text, {Bos::as_model, Specials::parse});
+  return std::ranges::mismatch(other, ids).in1 - other.begin();
 }
 
 Result<GenerateResult> Session::chat(const nlohmann::ordered_json& messages,
@@ -96,6 +116,7 @@ Result<GenerateResult> Session::chat(const nlohmann::ordered_json& messages,
   RUNNEL_ASSIGN(const std::string prompt, engine_.render_chat(messages, tools, true));
   const std::vector<TokenId> ids =
       engine_.tokenizer()->encode(prompt, {Bos::as_model, Specials::parse});
+  if (cache_->shift_plan()) keep_first(system_tokens(messages, tools, ids));
   Result<std::int64_t> reused = set_tokens(ids);
   GenerateResult result;
   if (!reused.ok() && reused.status().code() != Code::cancelled) return reused.status();

@@ -17,6 +17,15 @@ std::int64_t max_tokens(ShapeClass shape) {
   return kShapeClasses[static_cast<std::size_t>(shape)].max_tokens;
 }
 
+std::int64_t whole_pages(std::int64_t tokens) {
+  return tokens / kPageTokens * kPageTokens;
+}
+
+ShiftPlan shift_plan(const SessionOptions& options, std::int64_t max_position) {
+  const std::int64_t kept = whole_pages(std::max<std::int64_t>(1, options.keep_tokens) - 1);
+  return {whole_pages(options.context_size), kept + kPageTokens, max_position};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOptions& options) {
@@ -31,12 +40,41 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOp
   if (checked.prefill_chunk == 0) checked.prefill_chunk = largest;
   if (checked.prefill_chunk < 1 || checked.prefill_chunk > largest)
     return Status(Code::invalid_argument, "prefill chunk must be in 1.." + std::to_string(largest));
-  std::unique_ptr<Session> session(new Session(engine, checked));
-  RUNNEL_ASSIGN(session->cache_, engine.new_cache(checked.context_size, checked.kv_dtype));
-  session->logits_.resize(static_cast<std::size_t>(engine.model().config.n_vocab));
-  session->pending_.reserve(static_cast<std::size_t>(checked.context_size));
+  std::optional<ShiftPlan> shift;
+  if (checked.policy == ContextPolicy::shift) {
+    shift = shift_plan(checked, most);
+    if (!shift->valid())
+      return Status(Code::invalid_argument, "a context of " + std::to_string(checked.context_size) +
+                                                " tokens is too small to shift with " +
+                                                std::to_string(checked.keep_tokens) +
+                                                " tokens kept");
+  }
+  RUNNEL_ASSIGN(std::unique_ptr<Cache> cache,
+                engine.new_cache(checked.context_size, checked.kv_dtype, shift));
+  std::unique_ptr<Session> session = around(engine, checked, std::move(cache));
   session->set_sampling(engine.suggested_sampling());
   return session;
+}
+
+std::unique_ptr<Session> Session::around(Engine& engine,
+                                         const SessionOptions& options,
+                                         std::unique_ptr<Cache> cache) {
+  std::unique_ptr<Session> session(new Session(engine, options));
+  session->cache_ = std::move(cache);
+  session->logits_.resize(static_cast<std::size_t>(engine.model().config.n_vocab));
+  session->pending_.reserve(static_cast<std::size_t>(max_tokens(ShapeClass::prefill)));
+  return session;
+}
+
+Result<std::unique_ptr<Session>> Session::fork() const {
+  const auto lock = engine_.exclusive();
+  RUNNEL_ASSIGN(std::unique_ptr<Cache> cache, cache_->fork());
+  std::unique_ptr<Session> child = around(engine_, options_, std::move(cache));
+  child->logits_ = logits_;
+  child->have_logits_ = have_logits_;
+  child->n_foreign_ = n_foreign_;
+  child->set_sampling(sampling_);
+  return child;
 }
 
 Status Session::check_ids(std::span<const TokenId> ids) const {
@@ -55,6 +93,7 @@ Status Session::truncate(std::int64_t n) {
                                               std::to_string(cache_->size()) + " tokens");
   if (n == cache_->size()) return {};
   cache_->truncate(n);
+  n_foreign_ = std::min(n_foreign_, n);
   have_logits_ = false;
   history_stale_ = true;
   return {};
@@ -70,49 +109,64 @@ Status Session::evaluate(std::span<const TokenId> ids, const OnRows& on_rows) {
 
 Result<std::int64_t> Session::set_tokens(std::span<const TokenId> ids) {
   RUNNEL_TRY(check_ids(ids));
-  if (static_cast<std::int64_t>(ids.size()) > cache_->capacity())
+  if (options_.policy == ContextPolicy::stop &&
+      static_cast<std::int64_t>(ids.size()) > cache_->capacity())
     return Status(Code::context_full, std::to_string(ids.size()) +
                                           " tokens do not fit a context of " +
                                           std::to_string(cache_->capacity()));
   const auto n = static_cast<std::int64_t>(ids.size());
+  adopt_prefix(ids);
   std::int64_t kept = cache_->match_prefix(ids);
   if (kept == n && cache_->size() == n && have_logits_) return kept;
   kept = std::min(kept, n - 1);  // the last token is computed again for its logits
   RUNNEL_TRY(truncate(kept));
+  const std::int64_t reused = std::min(kept, cache_->next_index());  // after a shift, maybe fewer
   RUNNEL_TRY(append(ids.subspan(static_cast<std::size_t>(kept))));
-  return kept;
+  leave_prefix();
+  return reused;
 }
 
 Status Session::advance(std::span<const TokenId> ids, const OnRows* on_rows) {
   RUNNEL_TRY(check_ids(ids));
-  const std::int64_t kv_keep = cache_->size();
-  const std::int64_t first = cache_->resume_from();
-  RUNNEL_TRY(cache_->reserve(kv_keep + static_cast<std::int64_t>(ids.size())));
+  const std::int64_t known = cache_->size();
+  const std::int64_t end = known + static_cast<std::int64_t>(ids.size());
+  if (options_.policy == ContextPolicy::stop && end > cache_->capacity())
+    return Status(Code::context_full, std::to_string(end) + " tokens do not fit a context of " +
+                                          std::to_string(cache_->capacity()));
   have_logits_ = false;
-  const std::span<const TokenId> replay = cache_->tokens().subspan(static_cast<std::size_t>(first));
-  pending_.assign(replay.begin(), replay.end());
-  pending_.insert(pending_.end(), ids.begin(), ids.end());
+  first_new_ = first_of_call_ = known;
   const std::int64_t chunk = on_rows
                                  ? std::min(options_.prefill_chunk, max_tokens(ShapeClass::score))
                                  : options_.prefill_chunk;
-  for (std::size_t at = 0; at < pending_.size();) {
+  while (cache_->next_index() < end) {
     if (take_cancel()) return Status(Code::cancelled, "cancelled");
-    const std::size_t n = std::min(pending_.size() - at, static_cast<std::size_t>(chunk));
-    RUNNEL_TRY(step(std::span(pending_).subspan(at, n), kv_keep, on_rows, kv_keep));
-    at += n;
+    const std::int64_t dropped = cache_->dropped();
+    std::int64_t n = 0;
+    {
+      const auto lock = engine_.exclusive();
+      RUNNEL_ASSIGN(n, cache_->begin_step(end, chunk));
+    }
+    if (cache_->dropped() > dropped)
+      engine_.log()(LogLevel::warn, "context full: dropped=", cache_->dropped(),
+                    " tokens of=", cache_->size());
+    pending_.clear();
+    for (std::int64_t slot = cache_->resume_from(); std::ssize(pending_) < n; ++slot) {
+      const std::int64_t index = cache_->index_of(slot);
+      pending_.push_back(index < cache_->size() ? cache_->tokens()[static_cast<std::size_t>(index)]
+                                                : ids[static_cast<std::size_t>(index - known)]);
+    }
+    RUNNEL_TRY(step(pending_, on_rows));
   }
   have_logits_ = true;
   return {};
 }
 
-Status Session::step(std::span<const TokenId> ids,
-                     std::int64_t kv_keep,
-                     const OnRows* on_rows,
-                     std::int64_t first_new) {
+Status Session::step(std::span<const TokenId> ids, const OnRows* on_rows) {
   const std::int64_t first = cache_->resume_from();
   const auto n = static_cast<std::int64_t>(ids.size());
-  const StepParams params{static_cast<std::int32_t>(first), static_cast<std::int32_t>(n),
-                          static_cast<std::int32_t>(kv_keep), 0};
+  const auto in_step = [](std::int64_t value) { return static_cast<std::int32_t>(value); };
+  const StepParams params{in_step(first + cache_->gap()), in_step(n),
+                          in_step(cache_->kv_end() + cache_->gap()), 0, in_step(cache_->gap())};
   const ShapeClass shape = class_for(n, on_rows != nullptr);
   const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
   if (all) rows_.resize(static_cast<std::size_t>(n) * logits_.size());
@@ -123,20 +177,32 @@ Status Session::step(std::span<const TokenId> ids,
     return ran;
   }
   cache_->commit(first, ids);
-  if (!history_stale_)
-    for (std::int64_t i = std::max<std::int64_t>(0, first_new - first); i < n; ++i)
-      sampler_->accept(ids[static_cast<std::size_t>(i)]);
   if (all)
     std::copy(rows_.end() - static_cast<std::ptrdiff_t>(logits_.size()), rows_.end(),
               logits_.begin());
-  if (on_rows == nullptr) return {};
-  const std::int64_t skip = std::clamp<std::int64_t>(first_new - first, 0, n);  // replayed rows
-  if (skip == n) return {};
+  const std::int64_t end = cache_->index_of(first + n - 1) + 1;
+  const std::int64_t n_new = std::clamp<std::int64_t>(end - first_new_, 0, n);
+  const std::span<const TokenId> fresh = ids.last(static_cast<std::size_t>(n_new));
+  if (!history_stale_)
+    for (TokenId id : fresh) sampler_->accept(id);
+  const std::int64_t row = first_new_ - first_of_call_;
+  first_new_ += n_new;
+  if (on_rows == nullptr || n_new == 0) return {};  // replayed
   const std::span<const float> made =
       all ? std::span<const float>(rows_) : std::span<const float>(logits_);
-  const bool more = (*on_rows)(first + skip - first_new, n - skip,
-                               made.subspan(static_cast<std::size_t>(skip) * logits_.size()));
+  const bool more =
+      (*on_rows)(row, n_new, made.last(static_cast<std::size_t>(n_new) * logits_.size()));
   return more ? Status{} : Status(Code::cancelled, "stopped by the callback");
+}
+
+void Session::keep_first(std::int64_t n_tokens) {
+  if (!cache_->shift_plan()) return;
+  n_tokens = std::max(n_tokens, options_.keep_tokens);
+  const std::int64_t most = cache_->shift_plan()->slots - kLeastLoose;
+  if (n_tokens > most)
+    engine_.log()(LogLevel::warn, "context: only ", most, " of the ", n_tokens,
+                  " tokens to keep can be kept");
+  cache_->set_kept(std::min(n_tokens, most));
 }
 
 std::span<const float> Session::logits() const {
@@ -144,7 +210,8 @@ std::span<const float> Session::logits() const {
 }
 
 void Session::set_sampling(SamplingParams params) {
-  sampler_ = std::make_unique<Sampler>(std::move(params), engine_.tokenizer());
+  sampling_ = std::move(params);
+  sampler_ = std::make_unique<Sampler>(sampling_, engine_.tokenizer());
   history_stale_ = true;
 }
 
