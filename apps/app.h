@@ -53,16 +53,22 @@ struct ModelFlags {
   int prefill_threads = 0;  // 0 = threads
   int context = 0;
   std::string kv = "f16";
+  std::string context_full = "stop";  // or "shift"
+  int keep = 0;                       // first tokens that a shift keeps
+  std::string prompt_cache;           // a session file; "": none
   bool verbose = false;
   bool strict = false;
 };
 /// `model_required`: -m must be given.
 enum class ModelFlag : std::uint8_t { required, bundled };
 void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model);
+/// --context-full, --keep, --prompt-cache: for verbs that generate.
+void add_session_flags(CLI::App& verb, ModelFlags& flags);
 /// Opens the model with a progress bar on a terminal.
 EnginePtr open_engine(const ModelFlags& flags);
 /// The same with options of the caller's (made by engine_options).
 EnginePtr open_engine(const ModelFlags& flags, runnel_engine_options options);
+/// With the tokens of the prompt cache, where there is one.
 SessionPtr open_session(runnel_engine* engine, const ModelFlags& flags);
 runnel_engine_options engine_options(const ModelFlags& flags);
 runnel_session_options session_options(const ModelFlags& flags);

@@ -42,6 +42,13 @@ class Chat {
   }
 
   void run() {
+    converse();
+    if (asked_ && !flags_.model.prompt_cache.empty())
+      must(runnel_session_save(session_.get(), flags_.model.prompt_cache.c_str(), nullptr));
+  }
+
+ private:
+  void converse() {
     const InterruptGuard guard(
         [](void* chat) {
           auto* self = static_cast<Chat*>(chat);
@@ -63,7 +70,6 @@ class Chat {
     if (interactive_ && !done_) std::puts("");
   }
 
- private:
   struct Command {
     const char* name;
     const char* help;
@@ -121,13 +127,16 @@ class Chat {
     if (!output.text.empty()) std::puts("");
     std::fflush(stdout);  // the footer on stderr comes after it
     if (status != RUNNEL_OK) {
-      const std::string advice =
-          status == RUNNEL_ERROR_CONTEXT_FULL ? "; /clear starts anew, -c N gives more room" : "";
+      const std::string advice = status == RUNNEL_ERROR_CONTEXT_FULL
+                                     ? "; /clear starts anew, -c N gives more room, --context-full "
+                                       "shift forgets the oldest"
+                                     : "";
       if (!interactive_) must(status);
       complain(runnel_last_error() + advice);
       return false;
     }
     conversation_.add("assistant", output.text);
+    asked_ = true;
     footer();
     return true;
   }
@@ -144,6 +153,10 @@ class Chat {
         : result_.stop_reason == RUNNEL_STOP_CANCELLED  ? ", stopped"
                                                         : "");
     note(line);
+    if (result_.n_dropped_tokens > 0)
+      note("the context is full: the model no longer sees " +
+           std::to_string(result_.n_dropped_tokens) + " of the conversation's " +
+           std::to_string(runnel_session_position(session_.get())) + " tokens");
   }
 
   void help(const std::string&) {
@@ -179,17 +192,8 @@ class Chat {
     conversation_.set_system(text);
     note(text.empty() ? "no system message" : "system message set");
   }
-  void save(const std::string& path) {
-    if (path.empty()) return complain("usage: /save FILE");
-    const std::string error = conversation_.save(path);
-    error.empty() ? note("saved " + path) : complain(error);
-  }
-  void load(const std::string& path) {
-    if (path.empty()) return complain("usage: /load FILE");
-    const std::string error = conversation_.load(path);
-    if (!error.empty()) return complain(error);
-    note("loaded " + std::to_string(conversation_.messages().size()) + " messages from " + path);
-  }
+  void save(const std::string& path);
+  void load(const std::string& path);
   void set(const std::string& text);
   void stats(const std::string&) {
     const runnel_model_info info = model_info(engine_.get());
@@ -210,7 +214,7 @@ class Chat {
   Conversation conversation_;
   runnel_generate_result result_{};
   std::atomic<bool> replying_{false};
-  bool done_ = false;
+  bool done_ = false, asked_ = false;
 };
 
 const std::array<Chat::Command, 10> Chat::kCommands{{
@@ -219,12 +223,43 @@ const std::array<Chat::Command, 10> Chat::kCommands{{
     {"/regen", "another reply to your last message", &Chat::regenerate},
     {"/edit", "TEXT: replace your last message and reply again", &Chat::edit},
     {"/system", "TEXT: set the system message; without TEXT: remove it", &Chat::system},
-    {"/save", "FILE: write the conversation", &Chat::save},
-    {"/load", "FILE: read a conversation", &Chat::load},
+    {"/save", "FILE: write conversation and state; FILE.json: the text only", &Chat::save},
+    {"/load", "FILE: go on from there", &Chat::load},
     {"/set", "NAME VALUE: temp, top-k, top-p, min-p, repeat-penalty, seed, max-tokens", &Chat::set},
     {"/stats", "model, backend, context and speed", &Chat::stats},
     {"/exit", "leave", &Chat::leave},
 }};
+
+bool is_transcript(const std::string& path) {
+  return path.ends_with(".json");
+}
+
+void Chat::save(const std::string& path) {
+  if (path.empty()) return complain("usage: /save FILE");
+  if (is_transcript(path)) {
+    const std::string error = conversation_.save(path);
+    if (!error.empty()) return complain(error);
+  } else if (runnel_session_save(session_.get(), path.c_str(), conversation_.to_json().c_str()) !=
+             RUNNEL_OK) {
+    return complain(runnel_last_error());
+  }
+  note("saved " + path);
+}
+
+void Chat::load(const std::string& path) {
+  if (path.empty()) return complain("usage: /load FILE");
+  char* text = nullptr;
+  if (const std::string error = conversation_.load(path); !error.empty()) {
+    if (is_transcript(path)) return complain(error);
+    if (runnel_session_load(session_.get(), path.c_str(), &text) != RUNNEL_OK)
+      return complain(runnel_last_error());
+    const TextPtr owned(text);
+    const std::string wrong = conversation_.parse(text);
+    if (!wrong.empty()) return complain(path + " holds no conversation");
+  }
+  note("loaded " + std::to_string(conversation_.messages().size()) + " messages from " + path +
+       (text == nullptr ? "" : ", nothing to compute again"));
+}
 
 /// Parses all of `text` as a number.
 template <class T>
@@ -266,6 +301,7 @@ void Chat::set(const std::string& text) {
 void declare_chat(CLI::App& verb) {
   auto flags = std::make_shared<ChatFlags>();
   add_model_flags(verb, flags->model, ModelFlag::bundled);
+  add_session_flags(verb, flags->model);
   verb.add_option("-p,--prompt", flags->prompt, "ask this, print the reply and leave");
   verb.add_option("--system", flags->system, "system message");
   verb.add_option("-n,--n-predict", flags->max_tokens, "tokens a reply may have; -1 = no limit");

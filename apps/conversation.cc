@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 namespace runnel::app {
@@ -45,16 +46,20 @@ std::vector<runnel_message> Conversation::views() const {
   return views;
 }
 
-std::string Conversation::save(const std::string& path) const {
+std::string Conversation::to_json() const {
   Json json;
   json["format"] = kFormat;
   json["version"] = 1;
   json["messages"] = Json::array();
   for (const Message& message : messages_)
     json["messages"].push_back({{"role", message.role}, {"content", message.content}});
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+std::string Conversation::save(const std::string& path) const {
   const std::string temporary = path + "." + std::to_string(getpid()) + ".tmp";
   std::ofstream out(temporary, std::ios::binary);
-  out << json.dump(1, ' ', false, Json::error_handler_t::replace) << '\n';
+  out << to_json();
   out.close();
   if (out && std::rename(temporary.c_str(), path.c_str()) == 0) return "";
   std::remove(temporary.c_str());
@@ -66,20 +71,24 @@ std::string Conversation::load(const std::string& path) {
   const std::uintmax_t bytes = std::filesystem::file_size(path, error);
   if (error || bytes > kMaxFileBytes) return "cannot read " + path;
   std::ifstream in(path, std::ios::binary);
+  const std::string wrong = parse({std::istreambuf_iterator<char>(in), {}});
+  return wrong.empty() ? "" : path + " " + wrong;
+}
+
+std::string Conversation::parse(const std::string& text) {
   bool too_deep = false;
   const auto limit = [&](int depth, Json::parse_event_t, Json&) {
     return !(too_deep = too_deep || depth > 8);
   };
-  const Json json = Json::parse(in, limit, false);
+  const Json json = Json::parse(text, limit, false);
   if (too_deep || !json.is_object() || json.value("format", Json()) != kFormat ||
       json.value("version", Json()) != 1 || !json.value("messages", Json()).is_array())
-    return path + " is not a saved chat";
+    return "is not a saved chat";
   std::vector<Message> loaded;
   for (const Json& entry : json["messages"]) {
     const Json role = entry.is_object() ? entry.value("role", Json()) : Json();
     const Json content = entry.is_object() ? entry.value("content", Json()) : Json();
-    if (!role.is_string() || !content.is_string())
-      return path + " holds a message without role or content";
+    if (!role.is_string() || !content.is_string()) return "holds a message without role or content";
     loaded.push_back({role, content});
   }
   messages_ = std::move(loaded);

@@ -1,4 +1,5 @@
-// The messages of a chat, and the file /save writes and /load reads.
+// The messages of a chat, as JSON text and in files. A transcript is the JSON alone; a session file
+// of the library carries it as its note.
 #pragma once
 #include <string>
 #include <vector>
@@ -29,8 +30,10 @@ class Conversation {
   /// Views for runnel_session_chat, valid until the conversation changes.
   std::vector<runnel_message> views() const;
 
-  /// Text of what went wrong, empty when all went well. A failed load changes nothing, a failed
-  /// save leaves no file behind.
+  std::string to_json() const;
+  /// Text of what went wrong, empty when all went well. A failed parse changes nothing.
+  std::string parse(const std::string& json);
+  /// The same for a transcript in a file. A failed save leaves no file behind.
   std::string save(const std::string& path) const;
   std::string load(const std::string& path);
 

@@ -71,6 +71,16 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model) {
   verb.add_flag("-v,--verbose", flags.verbose, "say more on stderr");
 }
 
+void add_session_flags(CLI::App& verb, ModelFlags& flags) {
+  verb.add_option("--context-full", flags.context_full,
+                  "stop, or shift: forget the older half of all but the first tokens and go on")
+      ->check(CLI::IsMember({"stop", "shift"}));
+  verb.add_option("--keep", flags.keep, "first tokens that a shift keeps, system message besides")
+      ->check(CLI::Range(0, 1 << 24));
+  verb.add_option("--prompt-cache", flags.prompt_cache,
+                  "session file: read when it is there, written when there is something new");
+}
+
 runnel_engine_options engine_options(const ModelFlags& flags) {
   runnel_engine_options options;
   runnel_engine_options_init(&options);
@@ -93,6 +103,9 @@ runnel_session_options session_options(const ModelFlags& flags) {
   runnel_session_options options;
   runnel_session_options_init(&options);
   options.context_size = flags.context;
+  options.context_policy =
+      flags.context_full == "shift" ? RUNNEL_CONTEXT_SHIFT : RUNNEL_CONTEXT_STOP;
+  options.keep_tokens = flags.keep;
   options.kv_type = flags.kv == "f32" ? RUNNEL_KV_F32 : RUNNEL_KV_F16;
   return options;
 }
@@ -127,7 +140,11 @@ SessionPtr open_session(runnel_engine* engine, const ModelFlags& flags) {
   const runnel_session_options options = session_options(flags);
   runnel_session* session = nullptr;
   must(runnel_session_create(engine, &options, &session));
-  return SessionPtr(session);
+  SessionPtr owned(session);
+  if (flags.prompt_cache.empty()) return owned;
+  const runnel_status loaded = runnel_session_load(session, flags.prompt_cache.c_str(), nullptr);
+  if (loaded != RUNNEL_ERROR_NOT_FOUND) must(loaded);
+  return owned;
 }
 
 runnel_model_info model_info(const runnel_engine* engine) {

@@ -42,25 +42,68 @@ void print_json(const RunFlags& flags, const Output& output, const runnel_genera
   json["text"] = output.text;
   json["stop"] = kStopNames[result.stop_reason];
   json["prompt_tokens"] = result.n_prompt_tokens;
+  json["reused_tokens"] = result.n_reused_tokens;
   json["tokens"] = result.n_tokens;
+  json["dropped_tokens"] = result.n_dropped_tokens;
   json["prompt_seconds"] = result.prompt_seconds;
   json["generate_seconds"] = result.generate_seconds;
   json["raw"] = flags.raw;
   std::puts(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
 }
 
+/// Writes the prompt cache when this prompt had more to compute than the logits of its last token.
+void keep_prompt(const RunFlags& flags,
+                 runnel_session* session,
+                 const runnel_generate_result& prompt) {
+  if (!flags.model.prompt_cache.empty() && prompt.n_prompt_tokens - prompt.n_reused_tokens > 1)
+    must(runnel_session_save(session, flags.model.prompt_cache.c_str(), nullptr));
+}
+
 /// The prompt as it is, BOS as the model wants it; no template.
 void generate_raw(runnel_engine* engine,
                   runnel_session* session,
+                  const RunFlags& flags,
                   const std::string& prompt,
                   const runnel_generate_options& options,
                   runnel_generate_result& result) {
   std::vector<std::int32_t> ids =
       tokenize(engine, prompt, RUNNEL_TOKENS_MODEL_BOS | RUNNEL_TOKENS_SPECIAL);
   if (ids.empty()) fail(Exit::usage, "the prompt is empty");
-  must(runnel_session_set_tokens(session, ids.data(), ids.size(), nullptr));
+  runnel_generate_result computed = result;
+  computed.n_prompt_tokens = static_cast<std::int32_t>(ids.size());
+  must(runnel_session_set_tokens(session, ids.data(), ids.size(), &computed.n_reused_tokens));
+  keep_prompt(flags, session, computed);
   must(runnel_session_generate(session, &options, &result));
-  result.n_prompt_tokens = static_cast<std::int32_t>(ids.size());
+  result.n_prompt_tokens = computed.n_prompt_tokens;
+  result.n_reused_tokens = computed.n_reused_tokens;
+}
+
+/// One question through the chat template.
+void generate_chat(runnel_session* session,
+                   const RunFlags& flags,
+                   const std::string& prompt,
+                   const runnel_generate_options& options,
+                   runnel_generate_result& result) {
+  std::vector<runnel_message> messages;
+  if (!flags.system.empty())
+    messages.push_back({sizeof(runnel_message), "system", flags.system.c_str()});
+  messages.push_back({sizeof(runnel_message), "user", prompt.c_str()});
+  const auto chat = [&](const runnel_generate_options& how, runnel_generate_result& out) {
+    must(runnel_session_chat(session, messages.data(), messages.size(), nullptr, &how, &out));
+  };
+  if (flags.model.prompt_cache.empty()) return chat(options, result);
+  runnel_generate_options nothing = options;  // first the prompt alone, to be kept
+  nothing.max_tokens = 0;
+  runnel_generate_result computed = result;
+  chat(nothing, computed);
+  if (computed.stop_reason == RUNNEL_STOP_CANCELLED) {
+    result = computed;
+    return;
+  }
+  keep_prompt(flags, session, computed);
+  chat(options, result);
+  result.n_reused_tokens = computed.n_reused_tokens;
+  result.prompt_seconds += computed.prompt_seconds;
 }
 
 void run(const RunFlags& flags) {
@@ -86,14 +129,9 @@ void run(const RunFlags& flags) {
   const InterruptGuard guard(
       [](void* s) { runnel_session_cancel(static_cast<runnel_session*>(s)); }, session.get());
   if (flags.raw || model_info(engine.get()).has_chat_template == 0) {
-    generate_raw(engine.get(), session.get(), prompt, options, result);
+    generate_raw(engine.get(), session.get(), flags, prompt, options, result);
   } else {
-    std::vector<runnel_message> messages;
-    if (!flags.system.empty())
-      messages.push_back({sizeof(runnel_message), "system", flags.system.c_str()});
-    messages.push_back({sizeof(runnel_message), "user", prompt.c_str()});
-    must(runnel_session_chat(session.get(), messages.data(), messages.size(), nullptr, &options,
-                             &result));
+    generate_chat(session.get(), flags, prompt, options, result);
   }
   if (flags.json)
     print_json(flags, output, result);
@@ -112,6 +150,7 @@ void run(const RunFlags& flags) {
 void declare_run(CLI::App& verb) {
   auto flags = std::make_shared<RunFlags>();
   add_model_flags(verb, flags->model, ModelFlag::required);
+  add_session_flags(verb, flags->model);
   verb.add_option("-p,--prompt", flags->prompt, "the prompt; standard input when absent or \"-\"");
   verb.add_option("--system", flags->system, "system message");
   verb.add_flag("--raw", flags->raw, "continue the text as it is, without the chat template");

@@ -155,6 +155,25 @@ class Text(Case):
         out, _ = self.good("run", "-m", DEMO, "--raw", "-p", "The cell", "-n", 8, "--temp", 0)
         self.assertGreater(len(out), 8)
 
+    def test_a_prompt_cache_is_used(self):
+        cache = self.folder / "cache"
+        ask = ["run", "-m", DEMO, "-p", "What is 12 + 30?", "--temp", 0, "--json", "--prompt-cache", cache]
+        first, again = (json.loads(self.good(*ask)[0]) for _ in range(2))
+        self.assertEqual(first["text"], "12 + 30 = 42.")
+        self.assertEqual(first["reused_tokens"], 0)
+        self.assertEqual(again["text"], first["text"])
+        self.assertEqual(again["reused_tokens"], again["prompt_tokens"])
+        before = cache.read_bytes()
+        self.assertEqual(json.loads(self.good(*ask, "--backend", "reference")[0])["text"], first["text"])
+        self.assertEqual(cache.read_bytes(), before)
+        longer = json.loads(self.good(*ask, "--raw", "-n", 4)[0])
+        self.assertLess(longer["reused_tokens"], 2)  # BOS
+        self.assertNotEqual(cache.read_bytes(), before)
+        cache.write_bytes(before[:100] + b"x" + before[101:])
+        self.bad(3, str(cache), *ask)
+        cache.write_bytes(before)
+        self.bad(2, "KV cache type", *ask, "--kv", "f32")
+
     def test_a_seed_makes_it_repeatable(self):
         ask = ["run", "-m", DEMO, "-p", "Tell me something.", "--temp", 1.2, "-n", 24]
         first, again, other = (self.good(*ask, "-s", seed)[0] for seed in (7, 7, 8))
@@ -333,7 +352,30 @@ class Chat(Case):
         saved.write_text('{"format": "runnel-chat", "version": 1, "messages": [{"role": 3}]}')
         _, err = self.good("chat", "-m", DEMO, stdin=f"/load {saved}\n/load /\n/save /nowhere/x\n")
         self.assertEqual(err.count("without role"), 1)
-        self.assertIn("cannot write", err)
+        self.assertIn("/nowhere/x", err)
+
+    def test_saved_sessions(self):
+        saved, text = self.folder / "talk.session", self.folder / "talk.json"
+        talk = f"What is 12 + 30?\n/save {saved}\n/save {text}\nWhat is 1 + 1?\n"
+        out, _ = self.good("chat", "-m", DEMO, "--temp", 0, stdin=talk)
+        for file, computed in ((saved, False), (text, True)):
+            again, err = self.good("chat", "-m", DEMO, "--temp", 0, stdin=f"/load {file}\nWhat is 1 + 1?\n")
+            self.assertEqual(again.splitlines(), out.splitlines()[1:])
+            self.assertIn("loaded 2 messages", err)
+            self.assertEqual(", 0 reused" in err, computed, err)
+        saved.write_bytes(saved.read_bytes()[:-1])
+        out, err = self.good("chat", "-m", DEMO, "--temp", 0, stdin=f"/load {saved}\nWhat is 12 + 30?\n")
+        self.assertEqual(out, "12 + 30 = 42.\n")
+        self.assertIn(str(saved), err)
+
+    def test_a_full_context_may_shift(self):
+        ask = ["chat", "-m", DEMO, "--temp", 0, "-c", 320, "-n", 60]
+        talk = "Tell me something about the sea.\n" * 40
+        self.assertIn("do not fit a context of 320", run(*ask, stdin=talk)[2])
+        out, err = self.good(*ask, "--context-full", "shift", stdin=talk)
+        self.assertIn("context full: dropped=128 ", err)
+        self.assertRegex(err, r"no longer sees (128|256|384|512) of the conversation's \d+ tokens")
+        self.bad(2, "too small", *ask, "--context-full", "shift", "--keep", 100, stdin="x\n")
 
     def test_commands_without_their_argument_change_nothing(self):
         saved = self.folder / "chat.json"
