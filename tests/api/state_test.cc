@@ -43,6 +43,7 @@ TEST_CASE("Api: several replies to one prompt compute the prompt once") {
   for (uint64_t seed : {1, 2, 1}) {
     const SessionPtr child = fork(session);
     CHECK(memory_of(child.get()).kv_shared_bytes == memory_of(child.get()).kv_bytes);
+    CHECK(logits_of(child.get()) == before);
     sampling.seed = seed;
     REQUIRE(runnel_session_set_sampling(child.get(), &sampling) == RUNNEL_OK);
     std::string text;
