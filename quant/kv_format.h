@@ -59,7 +59,8 @@ constexpr const KvFormatInfo& info(KvFormat format) {
 
 /// Bytes of the codes of a tile.
 constexpr std::size_t kv_tile_bytes(KvFormat format) {
-  return static_cast<std::size_t>(kKvTileTokens * kKvChannels / 8 * info(format).bits);
+  constexpr std::size_t kCodes = kKvTileTokens * kKvChannels;
+  return kCodes / 8 * static_cast<std::size_t>(info(format).bits);
 }
 /// Bytes of a block: codes of four tiles, then 64 scales.
 constexpr std::size_t kv_block_bytes(KvFormat format) {
