@@ -59,7 +59,7 @@ Fit fit(const Sizes& sizes, const KvLevels& levels, float step) {
     int index = 0;
     for (int l = 0; l + 1 < levels.n; ++l)
       index += at > 0.5f * static_cast<float>(levels.level[l] + levels.level[l + 1]);
-    const int level = levels.level[index];
+    const std::int8_t level = levels.level[index];
     result.index[i] = static_cast<std::uint8_t>(index);
     lanes[i % kLanes] += static_cast<float>(level) * sizes.magnitude[i];
     squares += level * level;
