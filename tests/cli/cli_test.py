@@ -424,7 +424,7 @@ class Chat(Case):
     def leave(self, pid, master):
         """Types Ctrl-D until the program ends; a key typed between two prompts may be dropped."""
         for _ in range(100):
-            os.write(master, b"\x04")
+            os.write(master, b"\x15\x04")  # Ctrl-U first: the line may hold a stray key
             time.sleep(0.1)
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
