@@ -53,6 +53,7 @@ struct ModelFlags {
   int prefill_threads = 0;  // 0 = threads
   int context = 0;
   std::string kv = "f16";
+  std::vector<std::string> kv_without;  // sinks, recent, rotation
   bool verbose = false;
   bool strict = false;
 };

@@ -69,9 +69,7 @@ runnel_status runnel_session_create(runnel_engine* engine,
     SessionOptions chosen;
     chosen.context_size = given.context_size;
     chosen.prefill_chunk = given.prefill_chunk;
-    if (given.kv_type != RUNNEL_KV_F16 && given.kv_type != RUNNEL_KV_F32)
-      return Status(Code::invalid_argument, "kv_type is not a runnel_kv_type");
-    chosen.kv_dtype = given.kv_type == RUNNEL_KV_F32 ? DType::f32 : DType::f16;
+    RUNNEL_ASSIGN(chosen.kv, api::to_kv_policy(given));
     auto handle = std::make_unique<runnel_session>();
     handle->owner = engine;
     RUNNEL_ASSIGN(handle->session, Session::create(*engine->engine, chosen));

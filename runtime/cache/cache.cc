@@ -14,12 +14,6 @@ bool is_kv(StateKind kind) {
   return kind == StateKind::kv_k || kind == StateKind::kv_v;
 }
 
-std::size_t state_bytes(const Value& value) {
-  const auto cols = static_cast<std::size_t>(value.shape.cols());
-  return align_up(
-      quant::row_bytes(value.dtype, cols) * static_cast<std::size_t>(value.shape.rows()), 64);
-}
-
 std::int64_t pages_for(std::int64_t tokens) {
   return (tokens + kPageTokens - 1) / kPageTokens;
 }
@@ -34,7 +28,7 @@ CacheBytes Cache::bytes(const Graph& graph, std::int64_t capacity) {
     if (is_kv(value.state))
       total.kv += state_bytes(value) * static_cast<std::size_t>(slabs * kSlabPages);
     else
-      total.conv += state_bytes(value);
+      (value.state == StateKind::conv ? total.conv : total.kv) += state_bytes(value);
   }
   return total;
 }
@@ -47,15 +41,18 @@ Result<std::unique_ptr<Cache>> Cache::create(const Graph& graph,
   for (const Value& value : graph.values()) {
     if (value.role != Role::state) continue;
     cache->states_.push_back({value.state, state_bytes(value), {}, {}, {}});
-    if (value.state != StateKind::conv) continue;
+    if (is_kv(value.state)) continue;
     ring_bytes += state_bytes(value);
-    cache->ring_columns_ = value.shape[0];
+    if (value.state == StateKind::conv)
+      cache->ring_columns_ = value.shape[0];
+    else
+      cache->window_ = value.shape[1] - quant::kKvSinkTokens;
   }
   if (ring_bytes > 0) {
     RUNNEL_ASSIGN(std::unique_ptr<Buffer> rings, backend.allocate(ring_bytes, MemoryKind::device));
     std::size_t offset = 0;
     for (State& state : cache->states_)
-      if (state.kind == StateKind::conv) cache->add_page(state, *rings, offset);
+      if (!is_kv(state.kind)) cache->add_page(state, *rings, offset);
     cache->slabs_.push_back(std::move(rings));
   }
   cache->tokens_.reserve(static_cast<std::size_t>(options.capacity));
@@ -107,33 +104,55 @@ void Cache::commit(std::int64_t first, std::span<const TokenId> ids) {
                                                       static_cast<std::size_t>(known))),
         "Cache::commit: replayed ids differ");
   resume_from_ = end;
-  if (end < size()) return;  // part of a replay
+  const std::int64_t had_kv = kv_end_;
+  if (end > kv_end_) {
+    kv_end_ = end;
+    window_low_ = std::max(window_low_, end - window_);
+    sealed_ = std::max(sealed_, quant::kv_sealed_before(end - 1, options_.kv_recent));
+  }
+  if (end < had_kv) return;  // part of a replay
   const bool replayed = conv_low_ == kNoColumns;
   // A replay from position 0 is exact throughout, one from the middle in its last L-1 columns.
-  if (replayed) conv_low_ = replay_start_ == 0 ? 0 : size() - (options_.conv_kernel - 1);
+  if (replayed) conv_low_ = replay_start_ == 0 ? 0 : had_kv - (options_.conv_kernel - 1);
   tokens_.insert(tokens_.end(), ids.begin() + static_cast<std::ptrdiff_t>(known), ids.end());
-  conv_low_ = std::max(conv_low_, size() - ring_columns_);
+  conv_low_ = std::max(conv_low_, end - ring_columns_);
 }
 
-void Cache::abandon_step() {
-  if (options_.n_conv_layers > 0) plan_replay();
+void Cache::abandon_step(std::int64_t end) {
+  if (end > kv_end_) window_low_ = std::max(window_low_, end - window_);
+  if (options_.n_conv_layers > 0) conv_low_ = kNoColumns;
+  plan_resume();
 }
 
-void Cache::plan_replay() {
-  conv_low_ = kNoColumns;
-  replay_start_ =
-      std::max<std::int64_t>(0, size() - options_.n_conv_layers * (options_.conv_kernel - 1));
-  resume_from_ = replay_start_;
+bool Cache::window_reaches(std::int64_t position) const {
+  // Rows that the step at `position` may seal or read; sinks have slots of their own.
+  const std::int64_t oldest = quant::kv_sealed_before(position - 1, options_.kv_recent);
+  return window_ == 0 || oldest >= window_low_;
+}
+
+/// Where to go on from with KV up to kv_end_ and conv columns from conv_low_ on.
+void Cache::plan_resume() {
+  resume_from_ = kv_end_;
+  if (options_.n_conv_layers > 0) {
+    const std::int64_t oldest = std::max<std::int64_t>(0, kv_end_ - (options_.conv_kernel - 1));
+    if (oldest < conv_low_) {
+      conv_low_ = kNoColumns;
+      const std::int64_t reach = options_.n_conv_layers * (options_.conv_kernel - 1);
+      resume_from_ = replay_start_ = std::max<std::int64_t>(0, kv_end_ - reach);
+    }
+  }
+  if (window_reaches(resume_from_)) return;
+  resume_from_ = kv_end_ = sealed_ = window_low_ = conv_low_ = 0;
 }
 
 void Cache::truncate(std::int64_t n) {
   check(n >= 0 && n <= size(), "Cache::truncate: position out of range");
   if (n == size()) return;
   tokens_.resize(static_cast<std::size_t>(n));
-  resume_from_ = n;
-  if (options_.n_conv_layers == 0) return;
-  const std::int64_t oldest_needed = std::max<std::int64_t>(0, n - (options_.conv_kernel - 1));
-  if (oldest_needed < conv_low_) plan_replay();
+  if (n >= kv_end_ && resume_from_ == kv_end_) return;  // still being computed again
+  kv_end_ = std::min(kv_end_, n);
+  sealed_ = std::min(sealed_, n / quant::kKvTileTokens * quant::kKvTileTokens);
+  plan_resume();
 }
 
 std::int64_t Cache::match_prefix(std::span<const TokenId> ids) const {

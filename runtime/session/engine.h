@@ -66,7 +66,7 @@ class Engine {
   static Result<MemoryPlan> plan_memory(GgufFile file,
                                         const EngineOptions& options,
                                         std::int64_t capacity,
-                                        DType kv_dtype);
+                                        const quant::KvPolicy& kv);
 
   const Model& model() const { return model_; }
   const Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
@@ -79,17 +79,19 @@ class Engine {
   /// What the hardware behind the first backend does at best. ERRORS: as Backend.
   Result<Ceilings> measure_ceilings();
   /// The least work of a step.
-  Result<StepCost> cost(DType kv_dtype, StepSize size) const;
+  Result<StepCost> cost(const quant::KvPolicy& kv, StepSize size) const;
   /// Takes the time of every node from now on, from zero; then no longer, and says what there was.
   void start_profile();
   ProfileReport stop_profile();
   /// Context a session gets that asks for none: min(the model's, 8192) tokens.
   std::int64_t default_context() const;
 
-  Result<std::unique_ptr<Cache>> new_cache(std::int64_t capacity, DType kv_dtype);
+  /// `kv`, or f16 rows with a warning where the model's heads cannot be cut into vectors of 64.
+  quant::KvPolicy usable_kv(const quant::KvPolicy& kv) const;
+  Result<std::unique_ptr<Cache>> new_cache(std::int64_t capacity, const quant::KvPolicy& kv);
   /// Runs one step of the class and copies the logits rows: [1 or n_tokens, n_vocab].
   Status run(ShapeClass shape,
-             DType kv_dtype,
+             const quant::KvPolicy& kv,
              const StepParams& params,
              const StateTable& states,
              std::span<const TokenId> ids,
@@ -105,8 +107,8 @@ class Engine {
       const EngineOptions& options);
   Status load();
   Status load_text();
-  Result<Plan*> plan(ShapeClass shape, DType kv_dtype);
-  Result<PlanLayout> layout(ShapeClass shape, DType kv_dtype) const;
+  Result<Plan*> plan(ShapeClass shape, const quant::KvPolicy& kv);
+  Result<PlanLayout> layout(ShapeClass shape, const quant::KvPolicy& kv) const;
 
   Model model_;
   EngineOptions options_;
@@ -119,7 +121,7 @@ class Engine {
   std::vector<Backend*> backend_list_;
   std::unique_ptr<WeightStore> weights_;
   std::mutex mutex_;  // guards weights_, plans_ and every step
-  std::map<std::pair<ShapeClass, DType>, std::unique_ptr<Plan>> plans_;
+  std::map<std::pair<ShapeClass, quant::KvPolicy>, std::unique_ptr<Plan>> plans_;
   std::unique_ptr<Profiler> profiler_;  // null: no profile is taken; goes before the plans
 };
 

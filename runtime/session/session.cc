@@ -31,8 +31,9 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOp
   if (checked.prefill_chunk == 0) checked.prefill_chunk = largest;
   if (checked.prefill_chunk < 1 || checked.prefill_chunk > largest)
     return Status(Code::invalid_argument, "prefill chunk must be in 1.." + std::to_string(largest));
+  checked.kv = engine.usable_kv(checked.kv);
   std::unique_ptr<Session> session(new Session(engine, checked));
-  RUNNEL_ASSIGN(session->cache_, engine.new_cache(checked.context_size, checked.kv_dtype));
+  RUNNEL_ASSIGN(session->cache_, engine.new_cache(checked.context_size, checked.kv));
   session->logits_.resize(static_cast<std::size_t>(engine.model().config.n_vocab));
   session->pending_.reserve(static_cast<std::size_t>(checked.context_size));
   session->set_sampling(engine.suggested_sampling());
@@ -85,9 +86,9 @@ Result<std::int64_t> Session::set_tokens(std::span<const TokenId> ids) {
 
 Status Session::advance(std::span<const TokenId> ids, const OnRows* on_rows) {
   RUNNEL_TRY(check_ids(ids));
-  const std::int64_t kv_keep = cache_->size();
+  const std::int64_t first_new = cache_->size();
   const std::int64_t first = cache_->resume_from();
-  RUNNEL_TRY(cache_->reserve(kv_keep + static_cast<std::int64_t>(ids.size())));
+  RUNNEL_TRY(cache_->reserve(first_new + static_cast<std::int64_t>(ids.size())));
   have_logits_ = false;
   const std::span<const TokenId> replay = cache_->tokens().subspan(static_cast<std::size_t>(first));
   pending_.assign(replay.begin(), replay.end());
@@ -98,28 +99,26 @@ Status Session::advance(std::span<const TokenId> ids, const OnRows* on_rows) {
   for (std::size_t at = 0; at < pending_.size();) {
     if (take_cancel()) return Status(Code::cancelled, "cancelled");
     const std::size_t n = std::min(pending_.size() - at, static_cast<std::size_t>(chunk));
-    RUNNEL_TRY(step(std::span(pending_).subspan(at, n), kv_keep, on_rows, kv_keep));
+    RUNNEL_TRY(step(std::span(pending_).subspan(at, n), on_rows, first_new));
     at += n;
   }
   have_logits_ = true;
   return {};
 }
 
-Status Session::step(std::span<const TokenId> ids,
-                     std::int64_t kv_keep,
-                     const OnRows* on_rows,
-                     std::int64_t first_new) {
+Status Session::step(std::span<const TokenId> ids, const OnRows* on_rows, std::int64_t first_new) {
   const std::int64_t first = cache_->resume_from();
   const auto n = static_cast<std::int64_t>(ids.size());
   const StepParams params{static_cast<std::int32_t>(first), static_cast<std::int32_t>(n),
-                          static_cast<std::int32_t>(kv_keep), 0};
+                          static_cast<std::int32_t>(cache_->kv_keep()),
+                          static_cast<std::int32_t>(cache_->kv_sealed())};
   const ShapeClass shape = class_for(n, on_rows != nullptr);
   const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
   if (all) rows_.resize(static_cast<std::size_t>(n) * logits_.size());
-  Status ran = engine_.run(shape, options_.kv_dtype, params, cache_->table(), ids,
+  Status ran = engine_.run(shape, options_.kv, params, cache_->table(), ids,
                            all ? std::span(rows_) : std::span(logits_));
   if (!ran.ok()) {
-    cache_->abandon_step();
+    cache_->abandon_step(first + n);
     return ran;
   }
   cache_->commit(first, ids);

@@ -15,7 +15,7 @@ namespace runnel {
 
 struct SessionOptions {
   std::int64_t context_size = 0;   // tokens; 0 = min(model's, 8192)
-  DType kv_dtype = DType::f16;     // f16 or f32
+  quant::KvPolicy kv;              // falls back to f16 where the model cannot have it
   std::int64_t prefill_chunk = 0;  // tokens per prefill step; 0 = 512
 };
 
@@ -44,6 +44,8 @@ class Session {
   Engine& engine() const { return engine_; }
   std::span<const TokenId> tokens() const { return cache_->tokens(); }
   std::int64_t context_size() const { return cache_->capacity(); }
+  /// What its cache holds.
+  const quant::KvPolicy& kv() const { return options_.kv; }
 
   /// Forgets positions >= n; later results are as if they had never been. ERRORS: invalid_argument.
   Status truncate(std::int64_t n);
@@ -78,10 +80,7 @@ class Session {
   Session(Engine& engine, const SessionOptions& options) : engine_(engine), options_(options) {}
   Status check_ids(std::span<const TokenId> ids) const;
   Status advance(std::span<const TokenId> ids, const OnRows* on_rows);
-  Status step(std::span<const TokenId> ids,
-              std::int64_t kv_keep,
-              const OnRows* on_rows,
-              std::int64_t first_new);
+  Status step(std::span<const TokenId> ids, const OnRows* on_rows, std::int64_t first_new);
   bool take_cancel() { return cancelled_.exchange(false, std::memory_order_relaxed); }
   void refresh_history();
 

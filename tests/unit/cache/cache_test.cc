@@ -97,7 +97,7 @@ TEST_CASE("Cache: near the beginning everything is replayed from zero, and then 
 TEST_CASE("Cache: an abandoned step and an interrupted replay replay again") {
   Fixture f;
   f.grow(100);
-  f.cache->abandon_step();
+  f.cache->abandon_step(101);
   CHECK(f.cache->size() == 100);
   CHECK(f.cache->resume_from() == 96);
   const TokenId part[] = {96, 97};
@@ -112,7 +112,7 @@ TEST_CASE("Cache: without convolutions a rollback is a number") {
   f.grow(100);
   f.cache->truncate(10);
   CHECK(f.cache->resume_from() == 10);
-  f.cache->abandon_step();
+  f.cache->abandon_step(101);
   CHECK(f.cache->resume_from() == 10);
 }
 
@@ -127,6 +127,69 @@ TEST_CASE("Cache: the common prefix is found") {
   CHECK(f.cache->match_prefix(other) == 0);
   CHECK(f.cache->match_prefix(longer) == 10);
   CHECK(f.cache->match_prefix({}) == 0);
+}
+
+namespace {
+
+/// Tiles beside convolutions; a ring of 64 rows, 32 of them seen by a token.
+Fixture tiled() {
+  Graph graph(4);
+  graph.add_state("conv0", Shape{kRing, 16}, DType::f32, StateKind::conv);
+  graph.add_state("k", Shape{1, kPageTokens, 64}, DType::f16, StateKind::kv_k,
+                  quant::KvFormat::kt4);
+  graph.add_state("v", Shape{1, kPageTokens, 64}, DType::f16, StateKind::kv_v,
+                  quant::KvFormat::kt8);
+  graph.add_state("window", Shape{2, 16 + 64, 64}, DType::f16, StateKind::kv_window);
+  Fixture fixture;
+  auto made = Cache::create(graph, *fixture.backend, {1000, kKernel, kConvLayers, 32});
+  REQUIRE(made.ok());
+  fixture.cache = *std::move(made);
+  const CacheBytes bytes = Cache::bytes(graph, 1000);
+  CHECK(bytes.kv == 16 * (2176 + 4224) + 2 * 80 * 64 * 2);
+  return fixture;
+}
+
+}  // namespace
+
+TEST_CASE("Cache: tiles are sealed by position, and a short rollback reads what the ring holds") {
+  Fixture f = tiled();
+  f.grow(47);
+  CHECK(f.cache->kv_sealed() == 0);
+  f.grow(48);
+  CHECK(f.cache->kv_sealed() == 16);
+  f.grow(200);
+  CHECK(f.cache->kv_sealed() == 160);
+  f.cache->truncate(195);  // needs rows 152 - 16 ..; the ring has 136 ..
+  CHECK(f.cache->resume_from() == 191);
+  CHECK(f.cache->kv_keep() == 195);
+  CHECK(f.cache->kv_sealed() == 160);
+  f.grow(200);
+  CHECK(f.cache->size() == 200);
+}
+
+TEST_CASE("Cache: a rollback beyond the ring of rows starts over") {
+  Fixture f = tiled();
+  f.grow(200);
+  f.cache->truncate(150);
+  CHECK(f.cache->size() == 150);
+  CHECK(f.cache->resume_from() == 0);
+  CHECK(f.cache->kv_keep() == 0);
+  CHECK(f.cache->kv_sealed() == 0);
+  const TokenId first[] = {0, 1, 2};
+  f.cache->commit(0, first);
+  CHECK(f.cache->kv_keep() == 3);
+  f.cache->truncate(100);  // in the middle of it: goes on from there
+  CHECK(f.cache->resume_from() == 3);
+  f.cache->truncate(2);
+  CHECK(f.cache->resume_from() == 2);
+  f.grow(120, 7);
+  CHECK(f.cache->kv_sealed() == 80);
+  f.cache->truncate(119);
+  CHECK(f.cache->resume_from() == 119);
+  f.cache->abandon_step(127);  // may have overwritten rows that are needed
+  CHECK(f.cache->resume_from() == 115);
+  f.cache->abandon_step(300);
+  CHECK(f.cache->resume_from() == 0);
 }
 
 }  // namespace runnel::tests
