@@ -161,6 +161,7 @@ void check_tiles(Checker& c, std::size_t k, std::size_t v) {
                 c.dim(k, 2) % quant::kKvChannels == 0,
             "a page is not [kv_heads, 64, a multiple of 64]");
   c.require(c.in(k).shape == c.in(v).shape, "K and V pages differ in shape");
+  c.require(c.in(k).dtype == DType::f16 && c.in(v).dtype == DType::f16, "pages are not f16");
   c.require(c.in(k).kv != quant::KvFormat::plain && c.in(v).kv != quant::KvFormat::plain,
             "pages hold no tiles");
 }
@@ -268,7 +269,10 @@ Status rotate(Graph& graph, Node& node) {
   const auto a = c.attr<RotateAttr>();
   c.activation(0);
   c.require(!a.transform || c.dim(0, 1) % quant::kKvChannels == 0, "columns are no multiple of 64");
-  if (c.has(1)) c.vector_weight(1, c.dim(0, 1));
+  if (c.has(1)) {
+    c.vector_weight(1, c.dim(0, 1));
+    c.require(c.in(1).dtype == DType::f32, "gains are not f32");
+  }
   c.out(0, c.in(0).shape, DType::f32, 0);
   return c.status();
 }
