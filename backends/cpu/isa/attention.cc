@@ -81,26 +81,6 @@ void widen_values(const Page<half>& page, const Tile& tile, int64_t lo, int64_t 
   }
 }
 
-// The same for all R rows of a tile, without the way through scratch: pays for a token alone.
-template <int R, bool half>
-void score_slots(const Page<half>& page, const Tile& tile, int64_t lo, int64_t hi) {
-  const int64_t dh = page.dh;
-  for (int64_t key = lo / kLanes * kLanes; key < hi; key += kLanes) {
-    F acc[R];
-    for (int r = 0; r < R; ++r) acc[r] = zero();
-    for (int64_t i = 0; i < dh; i += kLanes) {
-      F block[kLanes];
-      page.block(key, i, block);
-#pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j)
-#pragma GCC unroll 6
-        for (int r = 0; r < R; ++r)
-          acc[r] = fma(set1(tile.q[r * tile.dim + i + j]), block[j], acc[r]);
-    }
-    for (int r = 0; r < R; ++r) store(tile.weight + r * kPage + key, acc[r]);
-  }
-}
-
 // Calls function(row, lo, hi) for all rows with the keys [lo, hi) of the page that they see.
 template <class Function>
 inline void for_seen_keys(const AttentionTask& task, int64_t base, const Function& function) {

@@ -39,6 +39,27 @@ inline void score_rows(const Tile& tile, int64_t dh, int64_t r, int64_t lo, int6
     score<R, kColumns>(tile, dh, r, key);
 }
 
+// The same for all R rows of a tile, without the way through scratch: pays for a token alone.
+// page.block(key, i, block): kLanes keys from `key` on, dimensions from i on, transposed.
+template <int R, class Page>
+inline void score_slots(const Page& page, const Tile& tile, int64_t lo, int64_t hi) {
+  const int64_t dh = page.dh;
+  for (int64_t key = lo / kLanes * kLanes; key < hi; key += kLanes) {
+    F acc[R];
+    for (int r = 0; r < R; ++r) acc[r] = zero();
+    for (int64_t i = 0; i < dh; i += kLanes) {
+      F block[kLanes];
+      page.block(key, i, block);
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j)
+#pragma GCC unroll 6
+        for (int r = 0; r < R; ++r)
+          acc[r] = fma(set1(tile.q[r * tile.dim + i + j]), block[j], acc[r]);
+    }
+    for (int r = 0; r < R; ++r) store(tile.weight + r * kPage + key, acc[r]);
+  }
+}
+
 // out[r] = out[r] * shrink[r] + sum over keys [lo, hi) of weight[r][key] * v[key].
 // value_at(key, i): kLanes values of a slot.
 template <int R, int C, class Values>

@@ -86,11 +86,6 @@ void load_scales(const TiledRows& rows, const uint8_t* block, float* scales) {
   for (int64_t i = 0; i < kPage; i += kLanes) store(scales + i, load_f16(half + i));
 }
 
-void fetch(const TiledRows& rows, int64_t page, int64_t parts) {
-  const uint8_t* block = block_of(rows, page, 0);
-  for (int64_t at = 0; at < parts * rows.block_bytes; at += 64) prefetch_far(block + at);
-}
-
 // Calls function.operator()<R>(row) for all rows.
 template <class Function>
 inline void for_tile_rows(int64_t n_rows, const Function& function) {
@@ -109,27 +104,15 @@ void score_tiles(const TileAttentionTask& task,
                  const Integers& n,
                  int64_t part,
                  const float* scales,
-                 int64_t r0) {
-  int32_t dots[R * kPage] = {};
-  const int64_t at = r0 * task.head_dim + part * kKvChannels;
+                 int64_t r) {
+  const int64_t at = r * task.head_dim + part * kKvChannels;
+  const Queries q{n.q_high + at, n.q_low + at,  task.head_dim, n.q_sum + r * n.parts + part,
+                  n.parts,       n.q_scale + r, part == 0};
   const uint8_t* keys = n.keys + part * kBlockTiles * kKvCodes;
-  add_key_dots<R>(keys, n.q_high + at, task.head_dim, dots);
-  if (n.fine_q) {
-    for (int32_t& dot : dots) dot *= 128;
-    add_key_dots<R>(keys, n.q_low + at, task.head_dim, dots);
-  }
-  for (int64_t r = 0; r < R; ++r) {
-    const int32_t offset = kKeyOffset * n.q_sum[(r0 + r) * n.parts + part];
-    float whole_dots[kPage];
-    for (int64_t i = 0; i < kPage; ++i)
-      whole_dots[i] = static_cast<float>(dots[r * kPage + i] - offset);
-    float* scores = tile.weight + (r0 + r) * kPage;
-    const F q_scale = set1(n.q_scale[r0 + r]);
-    for (int64_t i = 0; i < kPage; i += kLanes) {
-      const F score = mul(mul(load(whole_dots + i), load(scales + i)), q_scale);
-      store(scores + i, part == 0 ? score : add(load(scores + i), score));
-    }
-  }
+  if (n.fine_q)
+    score_block<R, true>(keys, q, scales, tile.weight + r * kPage);
+  else
+    score_block<R, false>(keys, q, scales, tile.weight + r * kPage);
 }
 
 // Weights times the scales of the values, as integers; no keys outside [lo, hi).
@@ -156,24 +139,15 @@ void quantize_weights(
 }
 
 template <int R>
-void add_tile_values(const Tile& tile, const Integers& n, int64_t part, int64_t r0) {
-  int32_t sums[R * kKvChannels];
+void add_tile_values(const Tile& tile, const Integers& n, int64_t part, int64_t r) {
+  const Weights w{n.p_high + r * kPage, n.p_low + r * kPage, n.p_scale + r, tile.shrink + r,
+                  tile.dim};
   const uint8_t* values = n.values + part * kBlockTiles * kKvCodes;
-  value_sums<R>(values, n.p_high + r0 * kPage, kPage, sums);
-  if (n.fine_p) {
-    int32_t low[R * kKvChannels];
-    value_sums<R>(values, n.p_low + r0 * kPage, kPage, low);
-    for (int64_t i = 0; i < R * kKvChannels; ++i) sums[i] = sums[i] * 256 + low[i];
-  }
-  for (int64_t r = 0; r < R; ++r) {
-    float added[kKvChannels];
-    for (int64_t i = 0; i < kKvChannels; ++i)
-      added[i] = static_cast<float>(sums[r * kKvChannels + i]);
-    float* out = tile.out + (r0 + r) * tile.dim + part * kKvChannels;
-    const F shrink = set1(tile.shrink[r0 + r]), scale = set1(n.p_scale[r0 + r]);
-    for (int64_t i = 0; i < kKvChannels; i += kLanes)
-      store(out + i, fma(load(added + i), scale, mul(load(out + i), shrink)));
-  }
+  float* out = tile.out + r * tile.dim + part * kKvChannels;
+  if (n.fine_p)
+    add_block<R, true>(values, w, out);
+  else
+    add_block<R, false>(values, w, out);
 }
 
 int64_t sealed_before(const TileAttentionTask& task, int64_t position) {
@@ -181,100 +155,144 @@ int64_t sealed_before(const TileAttentionTask& task, int64_t position) {
   return old <= 0 ? 0 : old / kKvTokens * kKvTokens;
 }
 
+// A page of tiles, the one after it, and the first key in tiles.
+struct TilePage {
+  int64_t index, next, lo;
+};
+
 // The tiles of a page; a row sees those from lo to its own end.
-void visit_tiles(
-    const TileAttentionTask& task, const Tile& tile, const Integers& n, int64_t page, int64_t lo) {
+void visit_tiles(const TileAttentionTask& task,
+                 const Tile& tile,
+                 const Integers& n,
+                 const TilePage& page) {
   float scales[kPage];
   for (int64_t part = 0; part < n.parts; ++part) {
-    const uint8_t* block = block_of(task.k, page, part);
-    unpack_block(task.k.format, block, kKeyOffset, n.keys + part * kBlockTiles * kKvCodes);
+    const uint8_t* block = block_of(task.k, page.index, part);
+    unpack_block(task.k.format, block, block_of(task.k, page.next, part), kKeyOffset,
+                 n.keys + part * kBlockTiles * kKvCodes);
     load_scales(task.k, block, scales);
     for_tile_rows(tile.rows,
                   [&]<int R>(int64_t r) { score_tiles<R>(task, tile, n, part, scales, r); });
   }
   bool some = false;
   for (int64_t part = 0; part < n.parts; ++part) {
-    const uint8_t* block = block_of(task.v, page, part);
+    const uint8_t* block = block_of(task.v, page.index, part);
     load_scales(task.v, block, scales);
     for (int64_t r = 0; r < tile.rows; ++r) {
-      const int64_t hi = clamp_key(sealed_before(task, task.pos + r / task.group) - page * kPage);
+      const int64_t hi =
+          clamp_key(sealed_before(task, task.pos + r / task.group) - page.index * kPage);
       if (part == 0) {
-        if (lo < hi) {
-          mask_scores(tile.weight + r * kPage, lo, hi);
+        if (page.lo < hi) {
+          mask_scores(tile.weight + r * kPage, page.lo, hi);
           raise_maximum(tile, r);
           soften(tile, r);
         } else {
           pass_block(tile, r);
         }
       }
-      quantize_weights(tile, n, scales, r, lo, hi);
+      quantize_weights(tile, n, scales, r, page.lo, hi);
       some = some || n.p_scale[r] > 0.0f || tile.shrink[r] != 1.0f;
     }
     if (!some) continue;
-    unpack_block(task.v.format, block, 0, n.values + part * kBlockTiles * kKvCodes);
+    unpack_block(task.v.format, block, block_of(task.v, page.next, part), 0,
+                 n.values + part * kBlockTiles * kKvCodes);
     for_tile_rows(tile.rows, [&]<int R>(int64_t r) { add_tile_values<R>(tile, n, part, r); });
   }
 }
 
-// Rows of f16 in the window or of f32 in the step.
-struct RowSource {
-  const TileAttentionTask& task;
-  const TiledRows& rows;
-  int64_t base;  // position of key 0
+// Keys or values [lo, hi) of a block as rows of f16 in the window or of f32 in the step. Keys
+// beside them, which only fill a register, are the nearest of them.
+struct Rows {
+  const void* row[kPage];
+  bool half[kPage];
+  int64_t dh;
 
+  Rows(const TileAttentionTask& task, const TiledRows& rows, int64_t base, int64_t lo, int64_t hi)
+      : dh(task.head_dim) {
+    const int64_t ring = task.slots - kSinkSlots;
+    int64_t turn = (base + lo) % ring;  // of the ring, at key `lo`
+    for (int64_t key = lo; key < hi; ++key, turn = turn + 1 == ring ? 0 : turn + 1) {
+      const int64_t position = base + key;
+      half[key] = position < task.split;
+      const int64_t slot = position < task.sinks ? position : kSinkSlots + turn;
+      row[key] =
+          half[key]
+              ? static_cast<const void*>(static_cast<const uint16_t*>(rows.window) + slot * dh)
+              : rows.step + (position - task.step_pos) * rows.step_stride;
+    }
+    for (int64_t key = lo / kLanes * kLanes; key < lo; ++key) copy(lo, key);
+    for (int64_t key = hi; key % kLanes != 0; ++key) copy(hi - 1, key);
+  }
+  void copy(int64_t from, int64_t to) {
+    row[to] = row[from];
+    half[to] = half[from];
+  }
   inline F load_at(int64_t key, int64_t i) const {
-    const int64_t position = base + key;
-    if (position >= task.split)
-      return load(rows.step + (position - task.step_pos) * rows.step_stride + i);
-    const int64_t slot =
-        position < task.sinks ? position : kSinkSlots + position % (task.slots - kSinkSlots);
-    return load_f16(static_cast<const uint16_t*>(rows.window) + slot * task.head_dim + i);
+    return half[key] ? load_f16(static_cast<const uint16_t*>(row[key]) + i)
+                     : load(static_cast<const float*>(row[key]) + i);
+  }
+  inline void block(int64_t key, int64_t i, F (&block)[kLanes]) const {
+    for (int64_t j = 0; j < kLanes; ++j) block[j] = load_at(key + j, i);
+    transpose(block);
   }
 };
 
-// Keys [lo, hi) as columns of tile.k: [dim, kPage]; a group of kLanes is filled up with the last.
-void transpose_rows(const RowSource& source, const Tile& tile, int64_t lo, int64_t hi) {
+// Keys [lo, hi) as columns of tile.k: [dim, kPage].
+void transpose_rows(const Rows& keys, const Tile& tile, int64_t lo, int64_t hi) {
   for (int64_t key = lo / kLanes * kLanes; key < hi; key += kLanes)
     for (int64_t i = 0; i < tile.dim; i += kLanes) {
       F block[kLanes];
-      for (int64_t j = 0; j < kLanes; ++j) {
-        const int64_t at = key + j;
-        block[j] = source.load_at(at < lo ? lo : at >= hi ? hi - 1 : at, i);
-      }
-      transpose(block);
+      keys.block(key, i, block);
       for (int64_t j = 0; j < kLanes; ++j) store(tile.k + (i + j) * kPage + key, block[j]);
     }
 }
 
-// The rows of a page: sinks on page 0, and what a row does not see as tiles.
+// Scores of the rows of a page to weights; a row sees `sinks` and what it does not see as tiles.
+void soften_page(const TileAttentionTask& task, const Tile& tile, int64_t base, int64_t sinks) {
+  const F none = set1(-HUGE_VALF);
+  const auto for_seen = [&](const auto& function) {
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const int64_t position = task.pos + r / task.group;
+      const int64_t lo = clamp_key(sealed_before(task, position) - base);
+      const int64_t hi = clamp_key(position + 1 - base);
+      function(r, lo, hi, sinks < hi ? sinks : hi);
+    }
+  };
+  for_seen([&](int64_t r, int64_t lo, int64_t hi, int64_t row_sinks) {
+    if (lo >= hi && row_sinks <= 0) return;
+    float* scores = tile.weight + r * kPage;
+    for (int64_t key = 0; key < kPage; key += kLanes) {
+      const F all = load(scores + key);
+      store(scores + key, max(keep_range(all, lo - key, hi - key, none),
+                              keep_range(all, -key, row_sinks - key, none)));
+    }
+    raise_maximum(tile, r);
+  });
+  for_seen([&](int64_t r, int64_t lo, int64_t hi, int64_t row_sinks) {
+    if (lo < hi || row_sinks > 0) return soften(tile, r);
+    pass_block(tile, r);
+  });
+}
+
+// The rows of a page: sinks on page 0, and what some row does not see as tiles.
 void visit_rows(const TileAttentionTask& task, const Tile& tile, int64_t page) {
   const int64_t base = page * kPage, end = task.pos + task.n_tokens;
   const int64_t sinks = page == 0 ? task.sinks : 0;
   const int64_t oldest = sealed_before(task, task.pos);  // of the first row: least of all
   const int64_t hi = base + kPage > oldest ? clamp_key(end - base) : sinks;
   const int64_t lo = sinks > 0 ? 0 : clamp_key(oldest - base);
-  transpose_rows({task, task.k, base}, tile, lo, hi);
-  for_rows(tile.rows, [&]<int R>(int64_t r) { score_rows<R>(tile, task.head_dim, r, lo, hi); });
-  for (int64_t r = 0; r < tile.rows; ++r) {
-    const int64_t position = task.pos + r / task.group;
-    const int64_t row_lo = clamp_key(sealed_before(task, position) - base);
-    const int64_t row_hi = clamp_key(position + 1 - base);
-    const int64_t row_sinks = sinks < row_hi ? sinks : row_hi;
-    if (row_lo >= row_hi && row_sinks <= 0) {
-      pass_block(tile, r);
-      continue;
-    }
-    float* scores = tile.weight + r * kPage;
-    const F none = set1(-HUGE_VALF);
-    for (int64_t key = 0; key < kPage; key += kLanes) {
-      const F all = load(scores + key);
-      store(scores + key, max(keep_range(all, row_lo - key, row_hi - key, none),
-                              keep_range(all, -key, row_sinks - key, none)));
-    }
-    raise_maximum(tile, r);
-    soften(tile, r);
+  const Rows keys(task, task.k, base, lo, hi), values(task, task.v, base, lo, hi);
+  if (tile.rows <= kRows) {
+    for_few_rows(tile.rows, [&]<int R>(int64_t) { score_slots<R>(keys, tile, lo, hi); });
+    soften_page(task, tile, base, sinks);
+    const auto value_at = [&](int64_t key, int64_t i) { return values.load_at(key, i); };
+    for_few_rows(tile.rows,
+                 [&]<int R>(int64_t r) { add_value_rows<R>(tile, value_at, r, lo, hi); });
+    return;
   }
-  const RowSource values{task, task.v, base};
+  transpose_rows(keys, tile, lo, hi);
+  for_rows(tile.rows, [&]<int R>(int64_t r) { score_rows<R>(tile, task.head_dim, r, lo, hi); });
+  soften_page(task, tile, base, sinks);
   for (int64_t key = lo; key < hi; ++key)
     for (int64_t i = 0; i < tile.dim; i += kLanes)
       store(tile.v + key * tile.dim + i, values.load_at(key, i));
@@ -296,11 +314,7 @@ void tile_attention(const TileAttentionTask& task) {
     const int64_t base = page * kPage;
     const int64_t lo = clamp_key(task.sinks - base), hi = clamp_key(sealed - base);
     if (lo < hi) {
-      if (base + kPage < sealed) {
-        fetch(task.k, page + 1, n.parts);
-        fetch(task.v, page + 1, n.parts);
-      }
-      visit_tiles(task, tile, n, page, lo);
+      visit_tiles(task, tile, n, {page, base + kPage < sealed ? page + 1 : page, lo});
     }
     if ((page == 0 && task.sinks > 0) || base + kPage > oldest_row) visit_rows(task, tile, page);
   }

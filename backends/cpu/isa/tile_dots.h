@@ -31,6 +31,23 @@ inline void store_weights(F v, bool fine, uint8_t* high, uint8_t* low) {
 #endif
 }
 
+/// Rows of queries as integers, for one part of 64 channels.
+struct Queries {
+  const int8_t *high, *low;  // [rows][stride]; low: 128 times finer, where there is one
+  int64_t stride;
+  const int32_t* sum;  // of each row, sum_stride apart
+  int64_t sum_stride;
+  const float* scale;  // [rows]
+  bool first_part;     // else scores are added to those of the parts before
+};
+
+/// Rows of weights of a block as integers.
+struct Weights {
+  const uint8_t *high, *low;    // [rows][64]; low: 256 times finer, where there is one
+  const float *scale, *shrink;  // [rows]
+  int64_t out_stride;
+};
+
 inline int32_t four_bytes(const void* p) {
   int32_t v;
   memcpy(&v, p, sizeof v);
@@ -39,58 +56,89 @@ inline int32_t four_bytes(const void* p) {
 
 #if RUNNEL_SIMD_BITS == 512
 
-/// dots[r][64 tokens] += of q[r] (64 signed bytes, `q_stride` apart) with a block's keys.
-template <int R>
-inline void add_key_dots(const uint8_t* keys, const int8_t* q, int64_t q_stride, int32_t* dots) {
+/// Scores of R rows of queries with the keys of a block, to scores[r][64] (or added to them).
+/// `high`, `low`: queries [r][stride] in two bytes, or one; offset[r]: what kKeyOffset adds.
+template <int R, bool fine>
+inline void score_block(const uint8_t* keys, const Queries& q, const float* scales, float* scores) {
   I acc[R][4];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) acc[r][t] = _mm512_loadu_si512(dots + r * 64 + t * 16);
-  for (int64_t v = 0; v < 16; ++v) {
-    I key[4];
+    for (int t = 0; t < 4; ++t) acc[r][t] = _mm512_setzero_si512();
+  const auto add_products = [&](const int8_t* bytes) {
+    for (int64_t v = 0; v < 16; ++v) {
+      I key[4];
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) key[t] = _mm512_loadu_si512(keys + t * kKvCodes + v * 64);
+      for (int t = 0; t < 4; ++t) key[t] = _mm512_loadu_si512(keys + t * kKvCodes + v * 64);
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const I query = _mm512_set1_epi32(four_bytes(q + r * q_stride + 4 * v));
+      for (int r = 0; r < R; ++r) {
+        const I query = _mm512_set1_epi32(four_bytes(bytes + r * q.stride + 4 * v));
 #pragma GCC unroll 4
-      for (int t = 0; t < 4; ++t) acc[r][t] = _mm512_dpbusd_epi32(acc[r][t], key[t], query);
+        for (int t = 0; t < 4; ++t) acc[r][t] = _mm512_dpbusd_epi32(acc[r][t], key[t], query);
+      }
     }
+  };
+  add_products(q.high);
+  if constexpr (fine) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) acc[r][t] = _mm512_slli_epi32(acc[r][t], 7);
+    add_products(q.low);
   }
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r)
+  for (int r = 0; r < R; ++r) {
+    const I offset = _mm512_set1_epi32(kKeyOffset * q.sum[r * q.sum_stride]);
+    const F q_scale = set1(q.scale[r]);
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) _mm512_storeu_si512(dots + r * 64 + t * 16, acc[r][t]);
+    for (int t = 0; t < 4; ++t) {
+      float* to = scores + r * 64 + t * 16;
+      const F dot = to_float(_mm512_sub_epi32(acc[r][t], offset));
+      const F score = mul(mul(dot, load(scales + t * 16)), q_scale);
+      store(to, q.first_part ? score : add(load(to), score));
+    }
+  }
 }
 
-/// sums[r][64 channels] = of weights[r] (64 unsigned bytes, `stride` apart) with a block's values.
-template <int R>
-inline void value_sums(const uint8_t* values,
-                       const uint8_t* weights,
-                       int64_t stride,
-                       int32_t* sums) {
+/// out[r][64 channels] = out * shrink + scale * (weights of row r with a block's values).
+template <int R, bool fine>
+inline void add_block(const uint8_t* values, const Weights& w, float* out) {
   I acc[R][4];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int c = 0; c < 4; ++c) acc[r][c] = _mm512_setzero_si512();
-  for (int64_t quad = 0; quad < 16; ++quad) {
-    const uint8_t* at = values + quad / 4 * kKvCodes + quad % 4 * 64;
-    I value[4];
+  const auto add_products = [&](const uint8_t* bytes) {
+    for (int64_t quad = 0; quad < 16; ++quad) {
+      const uint8_t* at = values + quad / 4 * kKvCodes + quad % 4 * 64;
+      I value[4];
 #pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) value[c] = _mm512_loadu_si512(at + c * 256);
+      for (int c = 0; c < 4; ++c) value[c] = _mm512_loadu_si512(at + c * 256);
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const I weight = _mm512_set1_epi32(four_bytes(weights + r * stride + 4 * quad));
+      for (int r = 0; r < R; ++r) {
+        const I weight = _mm512_set1_epi32(four_bytes(bytes + r * 64 + 4 * quad));
 #pragma GCC unroll 4
-      for (int c = 0; c < 4; ++c) acc[r][c] = _mm512_dpbusd_epi32(acc[r][c], weight, value[c]);
+        for (int c = 0; c < 4; ++c) acc[r][c] = _mm512_dpbusd_epi32(acc[r][c], weight, value[c]);
+      }
     }
+  };
+  add_products(w.high);
+  if constexpr (fine) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < 4; ++c) acc[r][c] = _mm512_slli_epi32(acc[r][c], 8);
+    add_products(w.low);
   }
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r)
+  for (int r = 0; r < R; ++r) {
+    const F shrink = set1(w.shrink[r]), scale = set1(w.scale[r]);
 #pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) _mm512_storeu_si512(sums + r * 64 + c * 16, acc[r][c]);
+    for (int c = 0; c < 4; ++c) {
+      float* to = out + r * w.out_stride + c * 16;
+      store(to, fma(to_float(acc[r][c]), scale, mul(load(to), shrink)));
+    }
+  }
 }
 
 #elif RUNNEL_SIMD_BITS == 256
@@ -171,6 +219,43 @@ inline void value_sums(const uint8_t* values,
         for (int64_t t = 0; t < 4; ++t)
           sums[group * 16 + l] += value[4 * l + t] * weights[4 * quad + t];
     }
+}
+
+#endif
+
+#if RUNNEL_SIMD_BITS != 512
+
+template <int R, bool fine>
+inline void score_block(const uint8_t* keys, const Queries& q, const float* scales, float* scores) {
+  int32_t dots[64] = {};
+  add_key_dots<R>(keys, q.high, q.stride, dots);
+  if constexpr (fine) {
+    for (int32_t& dot : dots) dot *= 128;
+    add_key_dots<R>(keys, q.low, q.stride, dots);
+  }
+  float as_float[64];
+  for (int i = 0; i < 64; ++i) as_float[i] = static_cast<float>(dots[i]);
+  const F q_scale = set1(q.scale[0]);
+  for (int i = 0; i < 64; i += kLanes) {
+    const F score = mul(mul(load(as_float + i), load(scales + i)), q_scale);
+    store(scores + i, q.first_part ? score : add(load(scores + i), score));
+  }
+}
+
+template <int R, bool fine>
+inline void add_block(const uint8_t* values, const Weights& w, float* out) {
+  int32_t sums[64];
+  value_sums<R>(values, w.high, 64, sums);
+  if constexpr (fine) {
+    int32_t low[64];
+    value_sums<R>(values, w.low, 64, low);
+    for (int i = 0; i < 64; ++i) sums[i] = sums[i] * 256 + low[i];
+  }
+  float as_float[64];
+  for (int i = 0; i < 64; ++i) as_float[i] = static_cast<float>(sums[i]);
+  const F shrink = set1(w.shrink[0]), scale = set1(w.scale[0]);
+  for (int i = 0; i < 64; i += kLanes)
+    store(out + i, fma(load(as_float + i), scale, mul(load(out + i), shrink)));
 }
 
 #endif
