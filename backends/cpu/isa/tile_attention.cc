@@ -119,23 +119,25 @@ void score_tiles(const TileAttentionTask& task,
 void quantize_weights(
     const Tile& tile, const Integers& n, const float* scales, int64_t r, int64_t lo, int64_t hi) {
   const float* weight = tile.weight + r * kPage;
-  float scaled[kPage];
-  F most = zero(), heaviest = zero();
-  for (int64_t i = 0; i < kPage; i += kLanes) {
-    const F w = load(weight + i);
-    const F u = keep_range(mul(w, load(scales + i)), lo - i, hi - i, zero());
+  const bool all = lo == 0 && hi == kPage;
+  constexpr int kRegisters = kPage / kLanes;
+  F scaled[kRegisters], most = zero(), heaviest = zero();
+#pragma GCC unroll 16
+  for (int i = 0; i < kRegisters; ++i) {
+    const F w = load(weight + i * kLanes);
+    scaled[i] = mul(w, load(scales + i * kLanes));
+    if (!all) scaled[i] = keep_range(scaled[i], lo - i * kLanes, hi - i * kLanes, zero());
     heaviest = max(w, heaviest);
-    most = max(u, most);
-    store(scaled + i, u);
+    most = max(scaled[i], most);
   }
   const float limit = n.fine_p ? 65535.0f : 255.0f, top = largest(most);
   const bool counts = top > 0.0f && largest(heaviest) >= kNegligible * tile.total[r];
   n.p_scale[r] = counts ? top / limit : 0.0f;
   const F inverse = set1(counts ? limit / top : 0.0f), bound = set1(limit);
-  for (int64_t i = 0; i < kPage; i += kLanes) {
-    const F rounded = round(min(mul(load(scaled + i), inverse), bound));
-    store_weights(rounded, n.fine_p, n.p_high + r * kPage + i, n.p_low + r * kPage + i);
-  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRegisters; ++i)
+    store_weights(round(min(mul(scaled[i], inverse), bound)), n.fine_p,
+                  n.p_high + r * kPage + i * kLanes, n.p_low + r * kPage + i * kLanes);
 }
 
 template <int R>
@@ -174,25 +176,30 @@ void visit_tiles(const TileAttentionTask& task,
     for_tile_rows(tile.rows,
                   [&]<int R>(int64_t r) { score_tiles<R>(task, tile, n, part, scales, r); });
   }
+  const auto for_seen = [&](const auto& function) {
+    for (int64_t t = 0, r = 0; t < task.n_tokens; ++t) {
+      const int64_t hi = clamp_key(sealed_before(task, task.pos + t) - page.index * kPage);
+      for (const int64_t end = r + task.group; r < end; ++r) function(r, hi);
+    }
+  };
+  // In passes: within a row every step waits for the one before.
+  for_seen([&](int64_t r, int64_t hi) {
+    if (page.lo >= hi) return;
+    if (page.lo > 0 || hi < kPage) mask_scores(tile.weight + r * kPage, page.lo, hi);
+    raise_maximum(tile, r);
+  });
+  for_seen([&](int64_t r, int64_t hi) {
+    if (page.lo < hi) return soften(tile, r);
+    pass_block(tile, r);
+  });
   bool some = false;
   for (int64_t part = 0; part < n.parts; ++part) {
     const uint8_t* block = block_of(task.v, page.index, part);
     load_scales(task.v, block, scales);
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      const int64_t hi =
-          clamp_key(sealed_before(task, task.pos + r / task.group) - page.index * kPage);
-      if (part == 0) {
-        if (page.lo < hi) {
-          mask_scores(tile.weight + r * kPage, page.lo, hi);
-          raise_maximum(tile, r);
-          soften(tile, r);
-        } else {
-          pass_block(tile, r);
-        }
-      }
+    for_seen([&](int64_t r, int64_t hi) {
       quantize_weights(tile, n, scales, r, page.lo, hi);
       some = some || n.p_scale[r] > 0.0f || tile.shrink[r] != 1.0f;
-    }
+    });
     if (!some) continue;
     unpack_block(task.v.format, block, block_of(task.v, page.next, part), 0,
                  n.values + part * kBlockTiles * kKvCodes);
