@@ -74,7 +74,7 @@ struct RotateAttr {
 struct AttentionAttr {
   float scale = 1.0f;  // multiplies q.k
   int n_heads = 0, n_kv_heads = 0, head_dim = 0;
-  int window = 0;      // 0 = all earlier tokens, else the last `window` of them
+  int window = 0;           // 0 = all earlier tokens, else the last `window` of them
   KvWindowAttr tiles = {};  // tile_attention only
 };
 struct ShortConvAttr {

@@ -67,8 +67,8 @@ TEST_CASE("Api: a run stays within the memory plan") {
   // A quantised cache: 4 bits and a scale per 64 values, and the f16 rows beside them.
   session_options.kv = "k4v4";
   REQUIRE(runnel_plan_memory(&options, &session_options, &plan) == RUNNEL_OK);
-  CHECK(plan.kv_bytes > f16_bytes * 4.25 / 16);
-  CHECK(plan.kv_bytes < f16_bytes * 0.45);
+  CHECK(plan.kv_bytes > f16_bytes * 17 / 64);
+  CHECK(plan.kv_bytes < f16_bytes * 45 / 100);
 }
 
 }  // namespace runnel::tests
