@@ -53,9 +53,10 @@ struct ModelFlags {
   int prefill_threads = 0;  // 0 = threads
   int context = 0;
   std::string kv = "f16";
-  std::string context_full = "stop";  // or "shift"
-  int keep = 0;                       // first tokens that a shift keeps
-  std::string prompt_cache;           // a session file; "": none
+  std::string context_full = "stop";    // or "shift"
+  int keep = 0;                         // first tokens that a shift keeps
+  std::string prompt_cache;             // a session file; "": none
+  std::vector<std::string> kv_without;  // sinks, recent, rotation
   bool verbose = false;
   bool strict = false;
 };

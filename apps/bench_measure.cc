@@ -199,8 +199,7 @@ class Bench {
   runnel_step_cost cost(int position, int n_tokens) const {
     runnel_step_cost cost;
     runnel_step_cost_init(&cost);
-    const runnel_kv_type kv = session_options(flags_.model).kv_type;
-    must(runnel_engine_step_cost(engine_.get(), kv, position, n_tokens, &cost));
+    must(runnel_session_step_cost(session_.get(), position, n_tokens, &cost));
     return cost;
   }
 

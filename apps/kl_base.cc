@@ -75,9 +75,12 @@ void KlBase::take(const float* logits, double norm) {
   }
   file_.read(reinterpret_cast<char*>(row_.data()), bytes);
   if (!file_) fail(Exit::bad_input, path_ + " ends early");
-  double divergence = 0;
+  // The stored row does not quite add up to 1; left so, that alone would be a divergence of 1e-4.
+  double total = 0, divergence = 0;
+  for (std::size_t i = 0; i < n_vocab_; ++i) total += std::exp(unpack(row_[i]));
+  const double correction = std::log(total);
   for (std::size_t i = 0; i < n_vocab_; ++i) {
-    const double base = unpack(row_[i]);
+    const double base = unpack(row_[i]) - correction;
     divergence += std::exp(base) * (base - (static_cast<double>(logits[i]) - norm));
   }
   divergences_.push_back(std::max(0.0, divergence));

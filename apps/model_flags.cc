@@ -65,8 +65,12 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model) {
   verb.add_option("-c,--ctx-size", flags.context,
                   "context in tokens (0 = the model's, at most 8192)")
       ->check(CLI::Range(0, 1 << 24));
-  verb.add_option("--kv", flags.kv, "KV cache type: f16 or f32")
-      ->check(CLI::IsMember({"f16", "f32"}));
+  verb.add_option("--kv", flags.kv,
+                  "KV cache: f16, f32, kv8, kv6, kv4, kv3, kv2, or bits of K and V as in k8v4");
+  verb.add_option("--kv-without", flags.kv_without,
+                  "of a quantised cache leave out: sinks, recent, rotation (to measure them)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"sinks", "recent", "rotation"}));
   verb.add_flag("--strict", flags.strict, "fail when an operator has no kernel on the backend");
   verb.add_flag("-v,--verbose", flags.verbose, "say more on stderr");
 }
@@ -106,7 +110,11 @@ runnel_session_options session_options(const ModelFlags& flags) {
   options.context_policy =
       flags.context_full == "shift" ? RUNNEL_CONTEXT_SHIFT : RUNNEL_CONTEXT_STOP;
   options.keep_tokens = flags.keep;
-  options.kv_type = flags.kv == "f32" ? RUNNEL_KV_F32 : RUNNEL_KV_F16;
+  options.kv = flags.kv.c_str();
+  for (const std::string& part : flags.kv_without)
+    options.kv_without |= part == "sinks"    ? RUNNEL_KV_NO_SINKS
+                          : part == "recent" ? RUNNEL_KV_NO_RECENT
+                                             : RUNNEL_KV_NO_ROTATION;
   return options;
 }
 

@@ -113,6 +113,13 @@ std::optional<KvPolicy> parse_kv_policy(std::string_view text);
 /// The texts that parse_kv_policy() takes, for messages.
 std::string_view kv_policy_names();
 
+/// Slot of a position in a window: sinks first, then a ring of the newest. `slots`: of the window.
+constexpr std::int64_t kv_window_slot(std::int64_t position,
+                                      std::int64_t slots,
+                                      std::int64_t sinks) {
+  return position < sinks ? position : kKvSinkTokens + position % (slots - kKvSinkTokens);
+}
+
 /// First token that a token at `position` sees in f16 (besides sinks): tiles before it are wholly
 /// older than `recent` tokens. Depends on the position alone, never on how a sequence is cut.
 constexpr std::int64_t kv_sealed_before(std::int64_t position, std::int64_t recent) {

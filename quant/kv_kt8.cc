@@ -11,7 +11,8 @@ namespace runnel::quant {
 namespace {
 
 float finite(float x) {
-  return x == x ? std::clamp(x, -65504.0f, 65504.0f) : 0.0f;
+  const float above = x > -65504.0f ? x : -65504.0f;  // NaN too
+  return above < 65504.0f ? above : 65504.0f;
 }
 
 }  // namespace

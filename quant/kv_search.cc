@@ -30,7 +30,7 @@ Sizes sizes_of(const float* x) {
   Sizes sizes;
   for (int i = 0; i < kKvChannels; ++i) {
     const float size = std::fabs(x[i]);
-    sizes.magnitude[i] = size <= kLargest ? size : (size > kLargest ? kLargest : 0.0f);
+    sizes.magnitude[i] = size < kLargest ? size : kLargest;  // NaN too
     sizes.negative[i] = x[i] < 0.0f;
   }
   return sizes;
@@ -58,7 +58,7 @@ Fit fit(const Sizes& sizes, const KvLevels& levels, float step) {
     const float at = sizes.magnitude[i] * step;
     int index = 0;
     for (int l = 0; l + 1 < levels.n; ++l)
-      index += at > 0.5f * static_cast<float>(levels.level[l] + levels.level[l + 1]);
+      index += at >= 0.5f * static_cast<float>(levels.level[l] + levels.level[l + 1]);
     const std::int8_t level = levels.level[index];
     result.index[i] = static_cast<std::uint8_t>(index);
     lanes[i % kLanes] += static_cast<float>(level) * sizes.magnitude[i];

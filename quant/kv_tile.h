@@ -38,7 +38,7 @@ struct KvLevels {
 
 /// Codes and scale with the least squared error among six spreads of the levels; the scale of each
 /// is refitted by least squares. All arithmetic is single IEEE operations in one order, so that
-/// every implementation gives the same bits. NaN counts as 0, infinities as 65504.
+/// every implementation gives the same bits. NaN and infinities count as 65504.
 /// SOURCE: Lloyd, IEEE Trans. Inf. Theory 28 (1982), for the levels.
 KvVector encode_kv_levels(const float* x, const KvLevels& levels);
 

@@ -72,7 +72,7 @@ enum class Product : std::uint8_t {
 struct Step {
   Kernel run = nullptr;
   const Kernels* kernels = nullptr;
-  std::array<Operand, 4> in;
+  std::array<Operand, 6> in;
   std::array<Operand, 2> out;
   Attr attr;
   Fast format = Fast::f32;            // matrix products: dot kernel

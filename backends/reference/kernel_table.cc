@@ -44,6 +44,11 @@ constexpr std::array kRows = std::to_array<Row>({
     row<kernels::rope>(Op::rope, "rope", kernels::rope_scratch),
     row<kernels::kv_append>(Op::kv_append, "kv_append"),
     row<kernels::attention>(Op::attention, "attention", kernels::attention_scratch),
+    row<kernels::rotate>(Op::rotate, "rotate"),
+    row<kernels::kv_seal>(Op::kv_seal, "kv_seal", kernels::kv_seal_scratch),
+    row<kernels::tile_attention>(
+        Op::tile_attention, "tile_attention", kernels::tile_attention_scratch),
+    row<kernels::kv_window>(Op::kv_window, "kv_window"),
     row<kernels::short_conv>(Op::short_conv, "short_conv", kernels::short_conv_scratch),
     row<kernels::moe_route>(Op::moe_route, "moe_route", kernels::moe_route_scratch),
     row<kernels::moe_matmul>(Op::moe_matmul, "moe_matmul", kernels::moe_matmul_scratch),

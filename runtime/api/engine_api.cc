@@ -234,7 +234,7 @@ runnel_status runnel_plan_memory(const runnel_engine_options* engine_options,
     RUNNEL_ASSIGN(const auto session, api::copy_in(session_options, defaults, "session options"));
     RUNNEL_ASSIGN(const runnel_engine_options given, checked_options(engine_options));
     RUNNEL_ASSIGN(GgufFile file, open_model(given));
-    const DType kv = session.kv_type == RUNNEL_KV_F32 ? DType::f32 : DType::f16;
+    RUNNEL_ASSIGN(const quant::KvPolicy kv, api::to_kv_policy(session));
     RUNNEL_ASSIGN(
         const MemoryPlan bytes,
         Engine::plan_memory(std::move(file), to_engine_options(given), session.context_size, kv));

@@ -25,6 +25,9 @@ Result<SamplingParams> to_params(const runnel_sampling_options& options);
 /// And back (logit_bias stays NULL).
 runnel_sampling_options to_options(const SamplingParams& params);
 
+/// The KV cache that session options ask for. ERRORS: invalid_argument.
+Result<quant::KvPolicy> to_kv_policy(const runnel_session_options& options);
+
 /// C messages as the JSON array a chat template sees.
 Result<nlohmann::ordered_json> to_messages(const runnel_message* messages, size_t n_messages);
 /// The tools JSON array, null for NULL.

@@ -8,6 +8,28 @@ using namespace runnel;  // NOLINT: a file of extern "C" functions
 using runnel::api::guarded;
 using runnel::api::missing;
 
+namespace {
+
+Status step_cost(const Engine& engine,
+                 const quant::KvPolicy& kv,
+                 int32_t position,
+                 int32_t n_tokens,
+                 runnel_step_cost* cost) {
+  if (cost == nullptr) return missing("cost");
+  if (position < 0 || n_tokens < 1 || n_tokens > INT32_MAX - position)
+    return Status(Code::invalid_argument, "a step has a position >= 0 and tokens");
+  RUNNEL_ASSIGN(const StepCost found, engine.cost(kv, {n_tokens, position + n_tokens}));
+  runnel_step_cost full{};
+  full.int8_ops = found.int8_ops;
+  full.bf16_ops = found.bf16_ops;
+  full.f32_ops = found.f32_ops;
+  full.kv_bytes = found.kv_bytes;
+  api::copy_out(full, cost);
+  return {};
+}
+
+}  // namespace
+
 extern "C" {
 
 void runnel_ceilings_init_sized(runnel_ceilings* ceilings, size_t size) {
@@ -40,18 +62,18 @@ runnel_status runnel_engine_step_cost(const runnel_engine* engine,
                                       runnel_step_cost* cost) {
   return guarded([&]() -> Status {
     if (engine == nullptr) return missing("engine");
-    if (cost == nullptr) return missing("cost");
-    if (position < 0 || n_tokens < 1 || n_tokens > INT32_MAX - position)
-      return Status(Code::invalid_argument, "a step has a position >= 0 and tokens");
-    const DType kv = kv_type == RUNNEL_KV_F32 ? DType::f32 : DType::f16;
-    RUNNEL_ASSIGN(const StepCost found, engine->engine->cost(kv, {n_tokens, position + n_tokens}));
-    runnel_step_cost full{};
-    full.int8_ops = found.int8_ops;
-    full.bf16_ops = found.bf16_ops;
-    full.f32_ops = found.f32_ops;
-    full.kv_bytes = found.kv_bytes;
-    api::copy_out(full, cost);
-    return {};
+    const auto rows = kv_type == RUNNEL_KV_F32 ? quant::DType::f32 : quant::DType::f16;
+    return step_cost(*engine->engine, quant::plain_kv(rows), position, n_tokens, cost);
+  });
+}
+
+runnel_status runnel_session_step_cost(const runnel_session* session,
+                                       int32_t position,
+                                       int32_t n_tokens,
+                                       runnel_step_cost* cost) {
+  return guarded([&]() -> Status {
+    if (session == nullptr) return missing("session");
+    return step_cost(session->session->engine(), session->session->kv(), position, n_tokens, cost);
   });
 }
 

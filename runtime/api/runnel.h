@@ -169,7 +169,17 @@ typedef struct runnel_session_options {
   int32_t keep_tokens; /* with SHIFT: first tokens that stay, rounded up to 64, at least 64;
                           runnel_session_chat keeps system message and tools besides. The context
                           must have 256 tokens more than that. */
+  /* KV cache by name, instead of kv_type: "f16", "f32", a preset of 8 to 2 bits a value ("kv8",
+   * "kv6", "kv4", "kv3", "kv2"), or keys and values apart ("k8v4"). NULL: kv_type. A model whose
+   * head dimension is no multiple of 64 gets f16, with a warning. */
+  const char* kv;
+  uint32_t kv_without; /* of a quantised cache, to measure what it is worth: RUNNEL_KV_NO_... */
 } runnel_session_options;
+typedef enum runnel_kv_part {
+  RUNNEL_KV_NO_SINKS = 1,   /* the first 16 tokens in f16 */
+  RUNNEL_KV_NO_RECENT = 2,  /* the newest 128 tokens in f16 */
+  RUNNEL_KV_NO_ROTATION = 4 /* the transform of keys and values before they are quantised */
+} runnel_kv_part;
 RUNNEL_API void runnel_session_options_init_sized(runnel_session_options* options, size_t size);
 static inline void runnel_session_options_init(runnel_session_options* options) {
   runnel_session_options_init_sized(options, sizeof *options);
@@ -252,6 +262,12 @@ RUNNEL_API runnel_status runnel_engine_step_cost(const runnel_engine* engine,
                                                  int32_t position,
                                                  int32_t n_tokens,
                                                  runnel_step_cost* cost);
+
+/* The same with the KV cache of a session. */
+RUNNEL_API runnel_status runnel_session_step_cost(const runnel_session* session,
+                                                  int32_t position,
+                                                  int32_t n_tokens,
+                                                  runnel_step_cost* cost);
 
 /* Takes the time of every op in all steps from now on, from zero. Steps fail with UNSUPPORTED when
  * the backend cannot. */

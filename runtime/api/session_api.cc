@@ -70,9 +70,7 @@ runnel_status runnel_session_create(runnel_engine* engine,
     SessionOptions chosen;
     chosen.context_size = given.context_size;
     chosen.prefill_chunk = given.prefill_chunk;
-    if (given.kv_type != RUNNEL_KV_F16 && given.kv_type != RUNNEL_KV_F32)
-      return Status(Code::invalid_argument, "kv_type is not a runnel_kv_type");
-    chosen.kv_dtype = given.kv_type == RUNNEL_KV_F32 ? DType::f32 : DType::f16;
+    RUNNEL_ASSIGN(chosen.kv, api::to_kv_policy(given));
     if (given.context_policy != RUNNEL_CONTEXT_STOP && given.context_policy != RUNNEL_CONTEXT_SHIFT)
       return Status(Code::invalid_argument, "context_policy is not a runnel_context_policy");
     const bool shifts = given.context_policy == RUNNEL_CONTEXT_SHIFT;

@@ -19,6 +19,7 @@ struct HostOperand {
   Shape shape;                      // as compiled, for the largest step
   std::int64_t rows_per_token = 0;  // 0: all rows are used in every step
   std::int32_t state_index = -1;
+  quant::KvFormat kv = quant::KvFormat::plain;  // pages of keys or values
 
   bool present() const { return data != nullptr || state_index >= 0; }
   std::int64_t rows(std::int64_t n_tokens) const {
@@ -52,6 +53,7 @@ inline Result<HostOperand> bind_host(const Graph& graph,
   operand.shape = value.shape;
   operand.rows_per_token = value.per_token ? value.shape[0] / graph.max_tokens() : 0;
   operand.state_index = value.state_index;
+  operand.kv = value.kv;
   if (value.role == Role::state) return operand;
   const auto index = static_cast<std::size_t>(id);
   if (index >= bindings.size() || bindings[index].host() == nullptr)

@@ -11,12 +11,6 @@ bool is_kv(StateKind kind) {
   return kind == StateKind::kv_k || kind == StateKind::kv_v;
 }
 
-std::size_t state_bytes(const Value& value) {
-  const auto cols = static_cast<std::size_t>(value.shape.cols());
-  return align_up(
-      quant::row_bytes(value.dtype, cols) * static_cast<std::size_t>(value.shape.rows()), 64);
-}
-
 std::int64_t pages_for(std::int64_t tokens) {
   return (tokens + kPageTokens - 1) / kPageTokens;
 }
@@ -30,6 +24,16 @@ Status copy_buffer(Backend& backend, Buffer& to, Buffer& from) {
   return backend.upload(target, staging);
 }
 
+std::string format_of(const Value& value, const CacheOptions& options) {
+  if (is_kv(value.state) && value.kv != quant::KvFormat::plain)
+    return std::string(quant::info(value.kv).name);
+  std::string text(quant::info(value.dtype).name);
+  if (value.state == StateKind::kv_window)
+    text += "/" + std::to_string(options.kv.sink_tokens()) + "/" +
+            std::to_string(options.kv.recent_tokens()) + (options.kv.rotate ? "/h" : "");
+  return text;
+}
+
 }  // namespace
 
 CacheBytes Cache::bytes(const Graph& graph, std::int64_t capacity) {
@@ -39,7 +43,7 @@ CacheBytes Cache::bytes(const Graph& graph, std::int64_t capacity) {
     if (is_kv(value.state))
       total.kv += state_bytes(value) * static_cast<std::size_t>(pages_for(capacity));
     else
-      total.conv += state_bytes(value);
+      (value.state == StateKind::conv ? total.conv : total.kv) += state_bytes(value);
   }
   return total;
 }
@@ -50,33 +54,36 @@ Result<std::unique_ptr<Cache>> Cache::create(const Graph& graph,
   std::unique_ptr<Cache> cache(new Cache(backend, options));
   for (const Value& value : graph.values()) {
     if (value.role != Role::state) continue;
-    std::size_t& end = is_kv(value.state) ? cache->page_bytes_ : cache->ring_bytes_;
-    const StateInfo info{value.state, value.dtype, value.shape};
-    cache->states_.push_back({info, state_bytes(value), end, {}, {}, {}});
-    end += state_bytes(value);
-    if (value.state == StateKind::conv) cache->ring_columns_ = value.shape[0];
+    cache->adopt_state({value.state, value.dtype, value.shape, value.kv, format_of(value, options)},
+                       state_bytes(value));
   }
-  if (cache->ring_bytes_ > 0) {
-    RUNNEL_ASSIGN(cache->rings_, backend.allocate(cache->ring_bytes_, MemoryKind::device));
-  }
-  if (options.shift) cache->shift_ = no_shift(*options.shift);
-  cache->tokens_.reserve(static_cast<std::size_t>(options.capacity));
-  cache->rebind();
+  RUNNEL_TRY(cache->start());
   return cache;
+}
+
+void Cache::adopt_state(StateInfo info, std::size_t bytes) {
+  std::size_t& end = is_kv(info.kind) ? page_bytes_ : ring_bytes_;
+  if (info.kind == StateKind::conv) ring_columns_ = info.shape[0];
+  if (info.kind == StateKind::kv_window) window_ = info.shape[1] - quant::kKvSinkTokens;
+  states_.push_back({std::move(info), bytes, end, {}, {}, {}});
+  end += bytes;
+}
+
+/// After the last state: memory that is there from the beginning.
+Status Cache::start() {
+  if (ring_bytes_ > 0) {
+    RUNNEL_ASSIGN(rings_, backend_.allocate(ring_bytes_, MemoryKind::device));
+  }
+  if (options_.shift) shift_ = no_shift(*options_.shift);
+  tokens_.reserve(static_cast<std::size_t>(options_.capacity));
+  rebind();
+  return {};
 }
 
 Result<std::unique_ptr<Cache>> Cache::empty_copy() const {
   std::unique_ptr<Cache> copy(new Cache(backend_, options_));
-  for (const State& state : states_)
-    copy->states_.push_back({state.info, state.bytes, state.offset, {}, {}, {}});
-  copy->page_bytes_ = page_bytes_;
-  copy->ring_bytes_ = ring_bytes_;
-  copy->ring_columns_ = ring_columns_;
-  if (ring_bytes_ > 0) {
-    RUNNEL_ASSIGN(copy->rings_, backend_.allocate(ring_bytes_, MemoryKind::device));
-  }
-  if (options_.shift) copy->shift_ = no_shift(*options_.shift);
-  copy->rebind();
+  for (const State& state : states_) copy->adopt_state(state.info, state.bytes);
+  RUNNEL_TRY(copy->start());
   return copy;
 }
 
@@ -92,6 +99,8 @@ Result<std::unique_ptr<Cache>> Cache::fork(const Cache& like) const {
   child->resume_from_ = resume_from_;
   child->conv_low_ = conv_low_;
   child->replay_start_ = replay_start_;
+  child->window_low_ = window_low_;
+  child->sealed_ = sealed_;
   child->rebind();
   return child;
 }
@@ -109,7 +118,10 @@ void Cache::trim() {
 
 CacheBytes Cache::held() const {
   CacheBytes total;
-  total.conv = ring_bytes_;
+  for (const State& state : states_) {
+    if (state.info.kind == StateKind::conv) total.conv += state.bytes;
+    if (state.info.kind == StateKind::kv_window) total.kv += state.bytes;
+  }
   for (const auto& page : pages_) {
     total.kv += page_bytes_;
     if (page.use_count() > 1) total.shared += page_bytes_;
@@ -154,7 +166,8 @@ Status Cache::reserve(std::int64_t end) {
   bool changed = false;
   Status status;
   const auto n_pages = static_cast<std::size_t>(pages_for(end));
-  for (auto i = static_cast<std::size_t>(kv_end_ / kPageTokens); i < n_pages && status.ok(); ++i) {
+  const std::int64_t first = window_ > 0 ? sealed_ : kv_end_;  // slot that is written first
+  for (auto i = static_cast<std::size_t>(first / kPageTokens); i < n_pages && status.ok(); ++i) {
     if (i < pages_.size() && pages_[i].use_count() == 1) continue;
     status = own_page(i);
     changed = true;
@@ -177,19 +190,51 @@ void Cache::commit(std::int64_t first, std::span<const TokenId> ids) {
   if (replayed) conv_low_ = replay_start_ == 0 ? 0 : kv_end_ - (options_.conv_kernel - 1);
   kv_end_ = resume_from_;
   conv_low_ = std::max(conv_low_, kv_end_ - ring_columns_);
+  if (window_ == 0) return;
+  window_low_ = std::max(window_low_, kv_end_ - window_);
+  sealed_ = std::max(sealed_, sealed_at(kv_end_));
 }
 
-void Cache::abandon_step() {
-  if (options_.n_conv_layers > 0) plan_replay();
-}
-
-void Cache::plan_replay() {
-  // Tokens from before a drop saw what is gone: their replay would differ.
-  if (gap() > 0 && next_index() - replay_reach() < shift_begin(*options_.shift, shift_))
-    return start_over(shift_.epoch, kept());
+void Cache::abandon_step(std::int64_t end) {
+  if (window_ > 0 && end > kv_end_) window_low_ = std::max(window_low_, end - window_);
   conv_low_ = kNoColumns;
-  replay_start_ = std::max<std::int64_t>(0, kv_end_ - replay_reach());
-  resume_from_ = replay_start_;
+  plan_resume();
+}
+
+bool Cache::window_reaches(std::int64_t slot) const {
+  // Rows that a step from `slot` on may seal or read; sinks have places of their own.
+  return window_ == 0 || sealed_at(slot) >= window_low_;
+}
+
+/// Whether the conv columns that a step from slot `kv_end` on reads are in the rings.
+bool Cache::columns_reach(std::int64_t kv_end) const {
+  return options_.n_conv_layers == 0 ||
+         std::max<std::int64_t>(0, kv_end - (options_.conv_kernel - 1)) >= conv_low_;
+}
+
+std::int64_t Cache::replay_from(std::int64_t kv_end) const {
+  return std::max<std::int64_t>(0, kv_end - replay_reach());
+}
+
+bool Cache::reaches(std::int64_t n) const {
+  return n <= next_index() && dropped() == 0 &&
+         window_reaches(columns_reach(n) ? n : replay_from(n));
+}
+
+/// Where to go on from with KV up to kv_end_ and conv columns from conv_low_ on.
+void Cache::plan_resume() {
+  resume_from_ = kv_end_;
+  if (!columns_reach(kv_end_)) {
+    // Tokens from before a drop saw what is gone: their replay would differ.
+    if (gap() > 0 && next_index() - replay_reach() < shift_begin(*options_.shift, shift_))
+      return start_over(shift_.epoch, kept());
+    conv_low_ = kNoColumns;
+    resume_from_ = replay_start_ = replay_from(kv_end_);
+  }
+  if (window_reaches(resume_from_)) return;
+  // Rows that are gone cannot be made from tiles: they have been rounded.
+  if (gap() > 0) return start_over(shift_.epoch, 0);
+  kv_end_ = resume_from_ = replay_start_ = sealed_ = window_low_ = conv_low_ = 0;
 }
 
 void Cache::truncate(std::int64_t n) {
@@ -201,16 +246,13 @@ void Cache::truncate(std::int64_t n) {
   if (dropped() > 0 && shift_at(*options_.shift, n - 1) != shift_)
     return start_over(shift_at(*options_.shift, n - 1).epoch, std::min(n, kept()));
   kv_end_ = n - dropped();
-  resume_from_ = kv_end_;
+  sealed_ = std::min(sealed_, kv_end_ / quant::kKvTileTokens * quant::kKvTileTokens);
+  plan_resume();
   // Pages past the end are kept for what comes next, unless they belong to others as well.
   const auto n_pages = static_cast<std::size_t>(pages_for(kv_end_));
   const std::size_t before = pages_.size();
   while (pages_.size() > n_pages && pages_.back().use_count() > 1) pages_.pop_back();
   if (pages_.size() != before) rebind();
-  if (options_.n_conv_layers == 0) return;
-  const std::int64_t oldest_needed =
-      std::max<std::int64_t>(0, kv_end_ - (options_.conv_kernel - 1));
-  if (oldest_needed < conv_low_) plan_replay();
 }
 
 std::int64_t Cache::match_prefix(std::span<const TokenId> ids) const {

@@ -8,12 +8,18 @@
 // Rolling back needs no checkpoints: KV pages are addressed by position, and a short convolution is
 // a finite filter, so with KV intact any older conv state is exact after replaying the last n_conv
 // * (L-1) tokens (each conv layer's columns are exact L-1 tokens after its input is).
+//
+// Tiled KV (Value::kv) keeps a window of f16 rows besides: the first tokens and a ring of the
+// newest. Tiles are sealed from those rows and a step reads both, so a step can start at a position
+// when the ring still holds the rows from kv_sealed_before() on; a rollback further than the ring
+// reaches starts over from position 0, which gives the same bits as having never gone further.
 #pragma once
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "runtime/backend/backend.h"
@@ -29,12 +35,13 @@ struct CacheOptions {
   std::int64_t conv_kernel = 0;  // L; 0 without conv layers
   std::int64_t n_conv_layers = 0;
   std::optional<ShiftPlan> shift = {};  // none: a full cache is an error
+  quant::KvPolicy kv = {};
 };
 
 /// Bytes of a cache: all that a full one takes, or what one holds now.
 struct CacheBytes {
-  std::size_t kv = 0, conv = 0;
-  std::size_t shared = 0;  // of kv: in pages that other caches hold, too
+  std::size_t kv = 0, conv = 0;  // kv: pages and windows
+  std::size_t shared = 0;        // of kv: in pages that other caches hold, too
 };
 
 /// One state of the sequence, as session files describe it.
@@ -42,6 +49,8 @@ struct StateInfo {
   StateKind kind = StateKind::none;
   DType dtype = DType::f32;
   Shape shape;
+  quant::KvFormat tiles = quant::KvFormat::plain;  // of pages
+  std::string format;                              // what its bytes mean, at most 16 characters
   bool operator==(const StateInfo&) const = default;
 };
 
@@ -65,13 +74,15 @@ class Cache {
   /// Whether the states are of the same kinds, formats and shapes.
   bool same_states(const Cache& other) const;
   /// Whether truncate(n) keeps what was computed, but for the replay of a few tokens.
-  bool reaches(std::int64_t n) const { return n <= next_index() && dropped() == 0; }
+  bool reaches(std::int64_t n) const;
   /// Lets go of pages behind the last token.
   void trim();
   /// Pages of the tokens so far, and maybe of more.
   std::span<const std::shared_ptr<Buffer>> pages() const { return pages_; }
   /// What it holds now.
   CacheBytes held() const;
+  /// Of that, what no other cache shares and no token more or less changes: rings and windows.
+  std::size_t ring_bytes() const { return ring_bytes_; }
 
   std::int64_t capacity() const { return options_.capacity; }
   /// Tokens it holds before any is dropped.
@@ -83,11 +94,13 @@ class Cache {
   std::span<const TokenId> tokens() const { return tokens_; }
 
   // Slots (shift.h) are places in the cache; without a shift they are indices and positions, too.
-  /// First slot the next step must run from: kv_end(), or earlier when the conv state must be
-  /// replayed after a truncate().
+  /// First slot the next step must run from: kv_end(), or earlier when states must be replayed
+  /// after a truncate().
   std::int64_t resume_from() const { return resume_from_; }
   /// Slots below have their KV, which a replay must keep (StepParams::kv_keep).
   std::int64_t kv_end() const { return kv_end_; }
+  /// Slots below are in sealed tiles (StepParams::kv_sealed); 0 without tiles.
+  std::int64_t kv_sealed() const { return sealed_; }
   /// Index of the first token that has no KV: size(), or less while tokens must be computed again.
   std::int64_t next_index() const { return index_of(kv_end_); }
   std::int64_t index_of(std::int64_t slot) const {
@@ -114,18 +127,17 @@ class Cache {
   /// Forgets all tokens from index n on. When tokens that would be attended then were dropped
   /// meanwhile, what depends on them is computed again. REQUIRES: 0 <= n <= size().
   void truncate(std::int64_t n);
-  /// After a step that failed or was stopped half-way: the rings are no longer exact, so the next
-  /// step starts with a replay.
-  void abandon_step();
+  /// After a step up to `end` that failed or was stopped half-way: the rings are no longer exact,
+  /// so the next step starts with a replay.
+  void abandon_step(std::int64_t end);
   /// Length of the common prefix of `ids` and the remembered tokens.
   std::int64_t match_prefix(std::span<const TokenId> ids) const;
 
   // For session files: every state is a list of units of equal size, the same on all backends:
-  // pages of keys or values in order, or columns of a convolution, the newest, oldest first.
+  // pages of keys or values in order; columns of a convolution, the newest, oldest first; a window
+  // as a whole.
   std::size_t n_states() const { return states_.size(); }
   const StateInfo& state_info(std::size_t state) const { return states_[state].info; }
-  /// Newest conv columns in the rings; 0 while a replay is due.
-  std::int64_t n_columns() const;
   std::int64_t n_units(std::size_t state) const;
   std::size_t unit_bytes(std::size_t state) const;
   /// Copies a unit; what belongs to no token is zero. ERRORS: device_lost.
@@ -134,14 +146,21 @@ class Cache {
   /// Slots that n_tokens tokens take, all of them computed.
   std::int64_t n_slots(std::int64_t n_tokens) const;
   const std::optional<ShiftPlan>& shift_plan() const { return options_.shift; }
-  /// Makes an empty cache one of `tokens` with KV of n_slots slots and n_columns columns of conv
-  /// state, all to be written with write_unit(). REQUIRES: nothing was reserved; slots are 0 (all
-  /// is computed again) or n_slots(tokens) and fit; columns are 0 (a replay is due) or in
-  /// least_columns(slots)..min(slots, ring_columns()). ERRORS: out_of_memory.
-  Status restore(std::span<const TokenId> tokens, std::int64_t n_slots, std::int64_t n_columns);
-  std::int64_t ring_columns() const { return ring_columns_; }
-  /// Columns without which a sequence of n_slots slots cannot go on.
-  std::int64_t least_columns(std::int64_t n_slots) const;
+  /// How much of the sequence its states hold.
+  struct Extent {
+    std::int64_t slots = 0;    // with KV; 0: all is computed again
+    std::int64_t columns = 0;  // newest ones, of the convolutions; 0: a replay is due
+    std::int64_t rows = 0;     // newest ones, in windows; 0 without windows
+  };
+  Extent extent() const;
+  /// Rows that a window holds behind those of the first tokens; 0 without windows.
+  std::int64_t window_rows() const { return window_; }
+  /// Whether a sequence can go on from that. REQUIRES: extent.slots <= n_slots(tokens).
+  bool possible(const Extent& extent) const;
+  /// Makes an empty cache one of `tokens` with states to that extent, all to be written with
+  /// write_unit(). REQUIRES: nothing was reserved; slots are 0 or n_slots(tokens) and fit;
+  /// possible(extent). ERRORS: out_of_memory.
+  Status restore(std::span<const TokenId> tokens, const Extent& extent);
 
   /// For Executable::submit; valid until the next reserve().
   StateTable table() const { return {bindings_}; }
@@ -159,7 +178,17 @@ class Cache {
   Status own_page(std::size_t index);
   BufferView unit_view(std::size_t state, std::int64_t unit) const;
   void rebind();
-  void plan_replay();
+  void plan_resume();
+  bool columns_reach(std::int64_t kv_end) const;
+  std::int64_t replay_from(std::int64_t kv_end) const;
+  bool window_reaches(std::int64_t slot) const;
+  /// Slots in tiles once those below `end` are computed.
+  std::int64_t sealed_at(std::int64_t end) const {
+    return quant::kv_sealed_before(end - 1, options_.kv.recent_tokens());
+  }
+  void keep_window(const StateInfo& info, std::size_t row, std::span<std::byte> bytes) const;
+  void adopt_state(StateInfo info, std::size_t bytes);
+  Status start();
   std::int64_t kept() const { return options_.shift ? options_.shift->kept : 0; }
   std::int64_t replay_reach() const { return options_.n_conv_layers * (options_.conv_kernel - 1); }
   void apply_shift();
@@ -180,6 +209,9 @@ class Cache {
   static constexpr std::int64_t kNoColumns = std::numeric_limits<std::int64_t>::max();
   std::int64_t conv_low_ = 0;  // conv columns of slots [conv_low_, resume_from_) are in the rings
   std::int64_t replay_start_ = 0;
+  std::int64_t window_ = 0;      // rows of the ring in a window; 0 without tiles
+  std::int64_t window_low_ = 0;  // rows of slots [window_low_, kv_end_) are in that ring
+  std::int64_t sealed_ = 0;
 };
 
 }  // namespace runnel

@@ -26,6 +26,8 @@ void Cache::apply_shift() {
   resume_from_ -= gone;
   if (conv_low_ != kNoColumns) conv_low_ -= gone;
   replay_start_ -= gone;
+  sealed_ = std::max<std::int64_t>(0, sealed_ - gone);
+  window_low_ = std::max<std::int64_t>(0, window_low_ - gone);
   const bool new_epoch = next.epoch != shift_.epoch;
   shift_ = next;
   rebind();
@@ -34,9 +36,11 @@ void Cache::apply_shift() {
 
 /// Back to the beginning of an epoch: at most the kept tokens have their KV.
 void Cache::start_over(std::int64_t epoch, std::int64_t kv_end) {
-  shift_ = {epoch, 0, epoch};
-  kv_end_ = resume_from_ = kv_end;
-  if (options_.n_conv_layers > 0) plan_replay();
+  shift_ = epoch_begin(epoch);
+  kv_end_ = kv_end;
+  sealed_ = std::min(sealed_, kv_end_ / quant::kKvTileTokens * quant::kKvTileTokens);
+  conv_low_ = kNoColumns;
+  plan_resume();
 }
 
 void Cache::set_kept(std::int64_t n_tokens) {

@@ -7,24 +7,63 @@
 namespace runnel {
 namespace {
 
-/// Zeroes the rows of tokens >= n_valid in a page [G, kPageTokens, dh]: what a rolled back
+/// Zeroes rows [0, first) and [end, n) of every matrix [n, row] in `bytes`: what a rolled back
 /// conversation left there must not get into a file.
-void blank_rows(const StateInfo& info, std::int64_t n_valid, std::span<std::byte> page) {
-  const std::size_t row = quant::row_bytes(info.dtype, static_cast<std::size_t>(info.shape[2]));
-  const auto valid = static_cast<std::size_t>(n_valid), rows = std::size_t{kPageTokens};
-  for (std::size_t g = 0; g < static_cast<std::size_t>(info.shape[0]); ++g)
-    std::memset(page.data() + (g * rows + valid) * row, 0, (rows - valid) * row);
+void keep_rows(std::span<std::byte> bytes,
+               std::size_t row,
+               std::int64_t n,
+               std::int64_t first,
+               std::int64_t end) {
+  const auto at = [row](std::int64_t i) { return static_cast<std::size_t>(i) * row; };
+  for (std::size_t matrix = 0; matrix < bytes.size(); matrix += at(n)) {
+    std::memset(bytes.data() + matrix, 0, at(first));
+    std::memset(bytes.data() + matrix + at(end), 0, at(n - end));
+  }
+}
+
+/// Keeps tiles [first, end) of every block in a page.
+void keep_tiles(const StateInfo& info,
+                std::int64_t first,
+                std::int64_t end,
+                std::span<std::byte> page) {
+  const std::size_t block = quant::kv_block_bytes(info.tiles);
+  const std::size_t codes = quant::kv_scales_offset(info.tiles);
+  for (std::size_t at = 0; at < page.size(); at += block) {
+    const std::span<std::byte> one = page.subspan(at, block);
+    keep_rows(one.first(codes), codes / quant::kKvBlockTiles, quant::kKvBlockTiles, first, end);
+    keep_rows(one.subspan(codes), (block - codes) / quant::kKvBlockTiles, quant::kKvBlockTiles,
+              first, end);
+  }
 }
 
 }  // namespace
 
-std::int64_t Cache::n_columns() const {
-  if (ring_columns_ == 0 || conv_low_ == kNoColumns || resume_from_ != kv_end_) return 0;
-  return std::min(kv_end_ - conv_low_, ring_columns_);
+Cache::Extent Cache::extent() const {
+  Extent now;
+  if (next_index() != size()) return now;  // half computed again is as good as nothing
+  now.slots = kv_end_;
+  if (ring_columns_ > 0 && conv_low_ != kNoColumns && resume_from_ == kv_end_)
+    now.columns = std::min(kv_end_ - conv_low_, ring_columns_);
+  if (window_ > 0) now.rows = kv_end_ - window_low_;
+  return now;
+}
+
+bool Cache::possible(const Extent& extent) const {
+  const std::int64_t slots = extent.slots;
+  const std::int64_t columns = std::max<std::int64_t>(0, options_.conv_kernel - 1);
+  if (extent.columns != 0 && (extent.columns < std::min(slots, columns) ||
+                              extent.columns > std::min(slots, ring_columns_)))
+    return false;
+  if (extent.rows < 0 || extent.rows > std::min(slots, window_)) return false;
+  const bool replays = options_.n_conv_layers > 0 && extent.columns == 0;
+  const std::int64_t resume = replays ? replay_from(slots) : slots;
+  return window_ == 0 || slots - extent.rows <= sealed_at(resume);
 }
 
 std::int64_t Cache::n_units(std::size_t state) const {
-  if (states_[state].info.kind == StateKind::conv) return n_columns();
+  const StateKind kind = states_[state].info.kind;
+  if (kind == StateKind::conv) return extent().columns;
+  if (kind == StateKind::kv_window) return kv_end_ > 0 ? 1 : 0;
   return (kv_end_ + kPageTokens - 1) / kPageTokens;
 }
 
@@ -37,9 +76,10 @@ std::size_t Cache::unit_bytes(std::size_t state) const {
 BufferView Cache::unit_view(std::size_t state, std::int64_t unit) const {
   const State& s = states_[state];
   const std::size_t bytes = unit_bytes(state);
+  if (s.info.kind == StateKind::kv_window) return {rings_.get(), s.offset, bytes};
   if (s.info.kind != StateKind::conv)
     return {pages_[static_cast<std::size_t>(unit)].get(), s.offset, bytes};
-  const std::int64_t position = kv_end_ - n_columns() + unit + gap();
+  const std::int64_t position = kv_end_ - extent().columns + unit + gap();
   const auto slot = static_cast<std::size_t>(position % ring_columns_);
   return {rings_.get(), s.offset + slot * bytes, bytes};
 }
@@ -47,9 +87,34 @@ BufferView Cache::unit_view(std::size_t state, std::int64_t unit) const {
 Status Cache::read_unit(std::size_t state, std::int64_t unit, std::span<std::byte> bytes) const {
   RUNNEL_TRY(backend_.download(bytes, unit_view(state, unit)));
   const StateInfo& info = states_[state].info;
-  const std::int64_t n_valid = kv_end_ - unit * kPageTokens;
-  if (info.kind != StateKind::conv && n_valid < kPageTokens) blank_rows(info, n_valid, bytes);
+  if (info.kind == StateKind::conv) return {};
+  const std::int64_t first = unit * kPageTokens;
+  const std::int64_t sinks = options_.kv.sink_tokens();
+  const std::size_t row = quant::row_bytes(info.dtype, static_cast<std::size_t>(info.shape.cols()));
+  if (info.kind == StateKind::kv_window) {
+    keep_window(info, row, bytes);
+  } else if (info.tiles == quant::KvFormat::plain) {
+    keep_rows(bytes, row, kPageTokens, 0, std::min(kPageTokens, kv_end_ - first));
+  } else {
+    const auto tile = [first](std::int64_t slot) {
+      return std::clamp<std::int64_t>((slot - first) / quant::kKvTileTokens, 0,
+                                      quant::kKvBlockTiles);
+    };
+    keep_tiles(info, tile(sinks), std::max(tile(sinks), tile(sealed_at(kv_end_))), bytes);
+  }
   return {};
+}
+
+/// Keeps what a window holds of sinks and of the newest rows.
+void Cache::keep_window(const StateInfo& info, std::size_t row, std::span<std::byte> bytes) const {
+  const std::int64_t slots = info.shape[1], sinks = options_.kv.sink_tokens();
+  std::vector<bool> held(static_cast<std::size_t>(slots));
+  for (std::int64_t i = 0; i < std::min(sinks, kv_end_); ++i)
+    held[static_cast<std::size_t>(i)] = true;
+  for (std::int64_t i = std::max(window_low_, sinks); i < kv_end_; ++i)
+    held[static_cast<std::size_t>(quant::kv_window_slot(i + gap(), slots, sinks))] = true;
+  for (std::size_t at = 0; at < bytes.size(); at += row)
+    if (!held[at / row % held.size()]) std::memset(bytes.data() + at, 0, row);
 }
 
 Status Cache::write_unit(std::size_t state, std::int64_t unit, std::span<const std::byte> bytes) {
@@ -61,24 +126,21 @@ std::int64_t Cache::n_slots(std::int64_t n_tokens) const {
   return n_tokens - (shift_at(*options_.shift, n_tokens - 1).hole_end - kept());
 }
 
-std::int64_t Cache::least_columns(std::int64_t n_slots) const {
-  return std::min(n_slots, std::max<std::int64_t>(0, options_.conv_kernel - 1));
-}
-
-Status Cache::restore(std::span<const TokenId> tokens,
-                      std::int64_t n_slots,
-                      std::int64_t n_columns) {
+Status Cache::restore(std::span<const TokenId> tokens, const Extent& extent) {
   check(tokens_.empty() && pages_.empty(), "Cache::restore: not empty");
+  check(possible(extent), "Cache::restore: impossible extent");
   const auto n_tokens = static_cast<std::int64_t>(tokens.size());
   if (options_.shift) {
     shift_ = shift_at(*options_.shift, n_tokens - 1);
-    if (n_slots == 0) shift_ = {shift_.epoch, 0, shift_.epoch};
+    if (extent.slots == 0) shift_ = epoch_begin(shift_.epoch);
   }
-  RUNNEL_TRY(reserve(n_slots));
+  RUNNEL_TRY(reserve(extent.slots));
   tokens_.assign(tokens.begin(), tokens.end());
-  kv_end_ = resume_from_ = n_slots;
-  conv_low_ = kv_end_ - n_columns;
-  if (options_.n_conv_layers > 0 && n_columns == 0) plan_replay();
+  kv_end_ = extent.slots;
+  conv_low_ = extent.columns > 0 || kv_end_ == 0 ? kv_end_ - extent.columns : kNoColumns;
+  window_low_ = kv_end_ - extent.rows;
+  sealed_ = window_ > 0 ? sealed_at(kv_end_) : 0;
+  plan_resume();
   return {};
 }
 

@@ -15,22 +15,25 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);
 constexpr std::string_view kMagic("RUNNELSS", 8);
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kFormatBytes = 16;
 constexpr std::size_t kStateBytes = 4 + 4 + kFormatBytes + Shape::kMaxRank * 8 + 8;
-constexpr std::size_t kFixedBytes = 8 + 4 + 4 + 10 * 8;
+constexpr std::size_t kFixedBytes = 8 + 4 + 4 + 11 * 8;
 constexpr std::size_t kSumBytes = 8;
+constexpr const char* kOtherFormat =
+    " has another format: create the session with the KV cache type it was saved with";
 
 struct Header {
   std::uint32_t n_states = 0;
   std::uint64_t file_bytes = 0, fingerprint = 0, n_tokens = 0, n_columns = 0, n_logits = 0,
-                note_bytes = 0, n_slots = 0, shift_slots = 0, shift_kept = 0, shift_positions = 0;
+                note_bytes = 0, n_slots = 0, n_rows = 0, shift_slots = 0, shift_kept = 0,
+                shift_positions = 0;
   /// The numbers behind version and n_states, in the order of the file.
   template <class Self>
   static auto fields(Self& self) {
-    return std::array{&self.file_bytes, &self.fingerprint,    &self.n_tokens, &self.n_columns,
-                      &self.n_logits,   &self.note_bytes,     &self.n_slots,  &self.shift_slots,
-                      &self.shift_kept, &self.shift_positions};
+    return std::array{&self.file_bytes,  &self.fingerprint, &self.n_tokens,       &self.n_columns,
+                      &self.n_logits,    &self.note_bytes,  &self.n_slots,        &self.n_rows,
+                      &self.shift_slots, &self.shift_kept,  &self.shift_positions};
   }
 };
 
@@ -43,16 +46,28 @@ struct StateEntry {
 };
 
 std::uint32_t kind_id(StateKind kind) {
-  return kind == StateKind::kv_k ? 1 : kind == StateKind::kv_v ? 2 : 3;
+  switch (kind) {
+    case StateKind::kv_k:
+      return 1;
+    case StateKind::kv_v:
+      return 2;
+    case StateKind::conv:
+      return 3;
+    case StateKind::kv_window:
+      return 4;
+    case StateKind::none:
+      break;
+  }
+  check(false, "session file: unknown kind of state");
+  return 0;
 }
 
 StateEntry entry_of(const StateInfo& info, std::uint64_t bytes) {
   StateEntry entry;
   entry.kind = kind_id(info.kind);
   entry.rank = static_cast<std::uint32_t>(info.shape.rank);
-  const std::string_view format = quant::info(info.dtype).name;
-  check(format.size() <= kFormatBytes, "session file: name of a format is too long");
-  std::ranges::copy(format, entry.format.begin());
+  check(info.format.size() <= kFormatBytes, "session file: name of a format is too long");
+  std::ranges::copy(info.format, entry.format.begin());
   // A ring's length is this machine's business; files hold columns.
   for (int i = 0; i < Shape::kMaxRank; ++i)
     entry.dims[static_cast<std::size_t>(i)] = static_cast<std::uint64_t>(info.shape[i]);
@@ -201,12 +216,9 @@ Status check_states(std::span<const StateEntry> states, const Cache& cache) {
     if (states[i] == ours) continue;
     ours.format = states[i].format;
     ours.bytes = states[i].bytes;
-    const std::string what = "state " + std::to_string(i) + " of the session ";
-    if (states[i] == ours)
-      return Status(Code::invalid_argument, what +
-                                                "has another format: create the session with "
-                                                "the KV cache type it was saved with");
-    return Status(Code::invalid_argument, what + "has another shape than the model's");
+    const std::string what = "state " + std::to_string(i) + " of the session";
+    if (states[i] == ours) return Status(Code::invalid_argument, what + kOtherFormat);
+    return Status(Code::invalid_argument, what + " has another shape than the model's");
   }
   return {};
 }
@@ -238,6 +250,11 @@ bool take_shift(const Header& header, Cache& cache) {
   return true;
 }
 
+Cache::Extent extent_of(const Header& header) {
+  return {static_cast<std::int64_t>(header.n_slots), static_cast<std::int64_t>(header.n_columns),
+          static_cast<std::int64_t>(header.n_rows)};
+}
+
 /// Counts that must agree with the cache before anything is made of them.
 Status check_counts(const Header& header, const SessionExpectations& expected, Cache& cache) {
   const bool was_shifted = (header.shift_slots | header.shift_kept | header.shift_positions) != 0;
@@ -254,11 +271,11 @@ Status check_counts(const Header& header, const SessionExpectations& expected, C
                                           std::to_string(cache.capacity()));
   if (header.n_slots != 0 && header.n_slots != n_slots)
     return corrupt("impossible number of slots");
-  const auto slots = static_cast<std::int64_t>(header.n_slots);
-  const auto most = static_cast<std::uint64_t>(std::min(slots, cache.ring_columns()));
-  const auto least = static_cast<std::uint64_t>(cache.least_columns(slots));
-  if (header.n_columns != 0 && (header.n_columns < least || header.n_columns > most))
-    return corrupt("impossible number of convolution columns");
+  if ((header.n_rows > 0) != (header.n_slots > 0 && cache.window_rows() > 0))
+    return Status(Code::invalid_argument, std::string("the session") + kOtherFormat);
+  if (header.n_columns > header.n_slots || header.n_rows > header.n_slots ||
+      !cache.possible(extent_of(header)))
+    return corrupt("impossible number of convolution columns or recent rows");
   if (header.n_logits != 0 && header.n_logits != static_cast<std::uint64_t>(expected.n_vocab))
     return corrupt("impossible number of logits");
   if (header.n_logits != 0 && header.n_slots == 0) return corrupt("logits of no token");
@@ -272,10 +289,11 @@ Status save_session(const std::string& path, const Cache& cache, const SessionEx
   header.n_states = static_cast<std::uint32_t>(cache.n_states());
   header.fingerprint = extras.fingerprint;
   header.n_tokens = cache.tokens().size();
-  // Half computed again is as good as nothing.
-  const bool complete = cache.next_index() == std::ssize(cache.tokens());
-  header.n_slots = complete ? static_cast<std::uint64_t>(cache.kv_end()) : 0;
-  header.n_columns = complete ? static_cast<std::uint64_t>(cache.n_columns()) : 0;
+  const Cache::Extent extent = cache.extent();
+  const bool complete = cache.next_index() == cache.size();
+  header.n_slots = static_cast<std::uint64_t>(extent.slots);
+  header.n_columns = static_cast<std::uint64_t>(extent.columns);
+  header.n_rows = static_cast<std::uint64_t>(extent.rows);
   if (cache.dropped() > 0 || !complete) {
     const ShiftPlan plan = cache.shift_plan().value_or(ShiftPlan{});
     header.shift_slots = static_cast<std::uint64_t>(plan.slots);
@@ -330,8 +348,7 @@ Result<SessionExtras> load_session(std::span<const std::byte> file,
   if (!logits.empty()) std::memcpy(extras.logits.data(), logits.data(), logits.size());
   RUNNEL_ASSIGN(const auto note, reader.section(header.note_bytes, "note"));
   extras.note.assign(reinterpret_cast<const char*>(note.data()), note.size());
-  RUNNEL_TRY(cache.restore(tokens, static_cast<std::int64_t>(header.n_slots),
-                           static_cast<std::int64_t>(header.n_columns)));
+  RUNNEL_TRY(cache.restore(tokens, extent_of(header)));
   RUNNEL_TRY(check_states(states, cache));
   RUNNEL_TRY(read_states(reader, cache));
   if (reader.cursor().remaining() != 0) return corrupt("there is something behind the last state");

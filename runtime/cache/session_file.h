@@ -3,17 +3,20 @@
 // every field is checked before it is used, and every section has a checksum.
 //
 //   header     kMagic; u32 version, n_states; u64 file bytes, model fingerprint, n_tokens,
-//              n_columns, n_logits (0 or the vocabulary), note bytes, n_slots; then what shift.h
-//              needs to know where the tokens lie, 0 when none was dropped: slots of the cache,
-//              tokens kept, positions of the model
+//              n_columns, n_logits (0 or the vocabulary), note bytes, n_slots, n_rows; then what
+//              shift.h needs to know where the tokens lie, 0 when none was dropped: slots of the
+//              cache, tokens kept, positions of the model
 //   states     for each: u32 kind (kinds below), rank; char format[16], zero-filled; u64 dim[4],
 //              section bytes
 //   checksum   u64, of all above
 //   sections   tokens i32, logits f32, note, then the units of each state in order (Cache); after
 //              each section its checksum u64, seeded with the header's + 1 + its index
 //
-// Kinds: 1 keys, 2 values (pages [G, 64, dh]; rows past the last token are zero), 3 conv columns
-// (the newest n_columns, oldest first).
+// Kinds: 1 keys, 2 values (pages [G, 64, dh] of rows or tiles; what is past the last token or not
+// in tiles yet is zero), 3 conv columns (the newest n_columns, oldest first), 4 windows of rows
+// beside tiles (quant::kv_window_slot; the first tokens and the newest n_rows, the rest zero).
+// Formats: a number type; of tiles quant::KvFormat; of windows "f16/SINKS/RECENT", and "/h" when
+// keys and values are transformed (quant/hadamard.h).
 // n_slots is n_tokens less those dropped, or 0 when all is to be computed again.
 #pragma once
 #include <cstddef>

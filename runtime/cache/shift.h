@@ -43,9 +43,14 @@ struct Shift {
   bool operator==(const Shift&) const = default;
 };
 
+/// Positions counted anew, from the token at index `epoch` on.
+inline Shift epoch_begin(std::int64_t epoch) {
+  return {epoch, 0, epoch};
+}
+
 /// Before anything is dropped.
 inline Shift no_shift(const ShiftPlan& plan) {
-  return {plan.kept, 0, plan.kept};
+  return epoch_begin(plan.kept);
 }
 
 /// First index that does not fit the cache, or the positions, as they are.
@@ -61,7 +66,7 @@ inline Shift next_shift(const ShiftPlan& plan, const Shift& now) {
     next.gap += plan.drop();
   }
   if (shift_limit(plan, next) > shift_limit(plan, now)) return next;
-  return {next.hole_end, 0, next.hole_end};
+  return epoch_begin(next.hole_end);
 }
 
 /// The shift under which the token at `index` is computed.

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <type_traits>
 
+#include "runtime/base/checked.h"
+
 namespace runnel {
 namespace {
 
@@ -39,12 +41,23 @@ std::string attr_text(const RopeAttr& a) {
   return text;
 }
 
+std::string attr_text(const KvWindowAttr& a) {
+  return " sinks=" + std::to_string(a.sinks) + " recent=" + std::to_string(a.recent);
+}
+
 std::string attr_text(const AttentionAttr& a) {
   std::string text = " scale=" + number(a.scale) + " heads=" + std::to_string(a.n_heads) +
                      " kv_heads=" + std::to_string(a.n_kv_heads) +
                      " head_dim=" + std::to_string(a.head_dim);
   if (a.window != 0) text += " window=" + std::to_string(a.window);
+  if (a.tiles.recent != 0 || a.tiles.sinks != 0) text += attr_text(a.tiles);
   return text;
+}
+
+std::string attr_text(const RotateAttr& a) {
+  if (!a.transform) return " round";
+  return std::string(a.direction == quant::Direction::forward ? " forward" : " inverse") +
+         " signs=" + std::to_string(a.signs) + (a.round ? " round" : "");
 }
 
 std::string attr_text(const ShortConvAttr& a) {
@@ -65,6 +78,16 @@ std::string operand_text(const Graph& graph, ValueId id) {
 }
 
 }  // namespace
+
+std::size_t state_bytes(const Value& value) {
+  const Shape& shape = value.shape;
+  if (value.kv != quant::KvFormat::plain)
+    return static_cast<std::size_t>(shape[0] * (shape[2] / quant::kKvChannels)) *
+           quant::kv_block_bytes(value.kv);
+  return align_up(quant::row_bytes(value.dtype, static_cast<std::size_t>(shape.cols())) *
+                      static_cast<std::size_t>(shape.rows()),
+                  64);
+}
 
 ValueId Graph::add_value(Value value) {
   values_.push_back(std::move(value));
@@ -92,7 +115,8 @@ ValueId Graph::add_input(std::string name, Shape shape, DType dtype) {
   return add_value(std::move(value));
 }
 
-ValueId Graph::add_state(std::string name, Shape shape, DType dtype, StateKind kind) {
+ValueId Graph::add_state(
+    std::string name, Shape shape, DType dtype, StateKind kind, quant::KvFormat kv) {
   Value value;
   value.name = std::move(name);
   value.shape = shape;
@@ -100,6 +124,7 @@ ValueId Graph::add_state(std::string name, Shape shape, DType dtype, StateKind k
   value.role = Role::state;
   value.state = kind;
   value.state_index = n_states_++;
+  value.kv = kv;
   return add_value(std::move(value));
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "quant/dtype.h"
+#include "quant/kv_format.h"
 #include "runtime/base/shape.h"
 #include "runtime/base/status.h"
 #include "runtime/graph/ops.h"
@@ -29,8 +30,9 @@ enum class Role : std::uint8_t {
 
 enum class StateKind : std::uint8_t {
   none,
-  kv_k,  // shape of one page [G, kPageTokens, dh]
-  kv_v,  // same
+  kv_k,       // shape of one page [G, kPageTokens, dh]; of rows, or of tiles (Value::kv)
+  kv_v,       // same
+  kv_window,  // f16 rows beside tiles: [2G, 16 + ring, dh], K heads then V heads; kv_window_slot()
   conv,  // ring of p = B*x columns: [ring_columns, D] f32, column of position t in slot t % ring
 };
 
@@ -45,7 +47,11 @@ struct Value {
   bool per_token = false;             // rows used in a step = shape[0] * n_tokens / max_tokens
   StateKind state = StateKind::none;  // Role::state only
   std::int32_t state_index = -1;      // index into the Cache's list of states
+  quant::KvFormat kv = quant::KvFormat::plain;  // kv_k and kv_v: how a page is packed
 };
+
+/// Bytes of a state's storage: of one page of keys or values, else of all of it.
+std::size_t state_bytes(const Value& value);
 
 struct Node {
   Op op = Op::count;
@@ -72,7 +78,11 @@ class Graph {
   /// Per-token input, e.g. token ids [max_tokens] i32.
   ValueId add_input(std::string name, Shape shape, DType dtype);
   /// State number `state_index` of the Cache, in the order of these calls.
-  ValueId add_state(std::string name, Shape shape, DType dtype, StateKind kind);
+  ValueId add_state(std::string name,
+                    Shape shape,
+                    DType dtype,
+                    StateKind kind,
+                    quant::KvFormat kv = quant::KvFormat::plain);
 
   /// Appends a node whose outputs are fresh temps, infers their shapes, and returns the first
   /// output (kNoValue for ops without outputs). ERRORS: invalid_argument, naming the node.

@@ -149,6 +149,40 @@ void check_kv_states(Checker& c, std::size_t k, std::size_t v) {
             "K and V pages differ");
   c.require(c.in(k).dtype == DType::f16 || c.in(k).dtype == DType::f32,
             "pages are neither f16 nor f32");
+  c.require(c.in(k).kv == quant::KvFormat::plain && c.in(v).kv == quant::KvFormat::plain,
+            "pages hold tiles");
+}
+
+/// K and V pages of tiles; their formats may differ.
+void check_tiles(Checker& c, std::size_t k, std::size_t v) {
+  c.state(k, StateKind::kv_k);
+  c.state(v, StateKind::kv_v);
+  c.require(c.in(k).shape.rank == 3 && c.dim(k, 1) == kPageTokens &&
+                c.dim(k, 2) % quant::kKvChannels == 0,
+            "a page is not [kv_heads, 64, a multiple of 64]");
+  c.require(c.in(k).shape == c.in(v).shape, "K and V pages differ in shape");
+  c.require(c.in(k).dtype == DType::f16 && c.in(v).dtype == DType::f16, "pages are not f16");
+  c.require(c.in(k).kv != quant::KvFormat::plain && c.in(v).kv != quant::KvFormat::plain,
+            "pages hold no tiles");
+}
+
+/// The window of the step's k and v (inputs k and k + 1).
+void check_window(Checker& c, std::size_t k, std::size_t window, const KvWindowAttr& a) {
+  c.activation(k);
+  c.activation(k + 1);
+  c.row_per_token(k);
+  c.same_shape(k, k + 1);
+  c.state(window, StateKind::kv_window);
+  c.require(c.in(window).shape.rank == 3 && c.in(window).dtype == DType::f16,
+            "the window is not [2 * kv_heads, slots, head_dim] f16");
+  c.require(
+      c.ok() && c.dim(window, 0) % 2 == 0 && c.dim(k, 1) == c.dim(window, 0) / 2 * c.dim(window, 2),
+      "columns are not kv_heads * head_dim of the window");
+  c.require(a.sinks >= 0 && a.sinks <= quant::kKvSinkTokens && a.recent >= 0,
+            "sinks or recent are out of range");
+  c.require(c.ok() && c.dim(window, 1) >=
+                          quant::kKvSinkTokens + std::int64_t{a.recent} + quant::kKvTileTokens,
+            "the window is too small");
 }
 
 }  // namespace
@@ -227,6 +261,53 @@ Status attention(Graph& graph, Node& node) {
             "the page has other kv_heads or head_dim");
   c.require(std::isfinite(a.scale) && a.window >= 0, "scale or window is out of range");
   c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status rotate(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  const auto a = c.attr<RotateAttr>();
+  c.activation(0);
+  c.require(!a.transform || c.dim(0, 1) % quant::kKvChannels == 0, "columns are no multiple of 64");
+  if (c.has(1)) {
+    c.vector_weight(1, c.dim(0, 1));
+    c.require(c.in(1).dtype == DType::f32, "gains are not f32");
+  }
+  c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status kv_seal(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  check_tiles(c, 2, 3);
+  check_window(c, 0, 4, c.attr<KvWindowAttr>());
+  c.require(c.ok() && c.dim(0, 1) == c.dim(2, 0) * c.dim(2, 2),
+            "columns are not kv_heads * head_dim of the page");
+  return c.status();
+}
+
+Status tile_attention(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  const auto a = c.attr<AttentionAttr>();
+  c.activation(0);
+  c.row_per_token(0);
+  check_tiles(c, 3, 4);
+  check_window(c, 1, 5, a.tiles);
+  c.require(a.n_heads > 0 && a.n_kv_heads > 0 && a.head_dim > 0 && a.n_heads % a.n_kv_heads == 0,
+            "heads are no multiple of kv_heads");
+  c.require(c.dim(0, 1) == std::int64_t{a.n_heads} * a.head_dim,
+            "columns are not heads * head_dim");
+  c.require(c.dim(3, 0) == a.n_kv_heads && c.dim(3, 2) == a.head_dim &&
+                c.dim(5, 0) == 2 * std::int64_t{a.n_kv_heads} && c.dim(5, 2) == a.head_dim,
+            "the page or the window has other kv_heads or head_dim");
+  c.require(std::isfinite(a.scale) && a.window == 0, "scale or window is out of range");
+  c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status kv_window(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  check_window(c, 0, 2, c.attr<KvWindowAttr>());
   return c.status();
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <variant>
 
+#include "quant/hadamard.h"
 #include "runtime/base/status.h"
 
 namespace runnel {
@@ -15,20 +16,28 @@ struct Node;
 // T = tokens of the step, D = d_model, H/G = query/KV heads, dh = head_dim, V = vocabulary,
 // E = experts, k = experts per token. All activations f32 row-major unless said otherwise.
 enum class Op : std::uint8_t {
-  embed,       // (table [V,D], ids [T] i32) -> [T,D]
-  rms_norm,    // (x [T,n*d], weight [d]) -> [T,n*d]; each group of d values is normalised
-  matmul,      // (x [T,K], W [N,K], bias [N]?) -> [T,N] = x W^T (+ bias)
-  add,         // (a [T,D], b [T,D]) -> [T,D]
-  swiglu,      // (gate [T,F], up [T,F]) -> silu(gate) * up
-  rope,        // (x [T,n*dh], freq_factors [rotary_dim/2] f32?) -> rotated x
-  kv_append,   // (k [T,G*dh], v [T,G*dh], K state, V state) -> nothing; writes positions >= kv_keep
-  attention,   // (q [T,H*dh], K state, V state) -> [T,H*dh]; causal softmax attention with GQA
-  short_conv,  // (bcx [T,3D] chunks B|C|x, filter [D,L] f32, ring state, bias [D]?) -> [T,D]
-  moe_route,   // (router logits [T,E], selection bias [E]?) -> weights [T,k] f32, ids [T,k] i32
-  moe_matmul,  // (x [T,K] or [T*k,K], W [E,N,K], ids [T,k] i32) -> [T*k,N]
-  moe_sum,     // (y [T*k,D], weights [T,k]) -> [T,D] = sum over k of weights * y
-  last_row,    // (x [T,D]) -> [1,D], the row of the step's last token
-  argmax,      // (x [T,V]) -> [T] i32, the lowest index among equals
+  embed,      // (table [V,D], ids [T] i32) -> [T,D]
+  rms_norm,   // (x [T,n*d], weight [d]) -> [T,n*d]; each group of d values is normalised
+  matmul,     // (x [T,K], W [N,K], bias [N]?) -> [T,N] = x W^T (+ bias)
+  add,        // (a [T,D], b [T,D]) -> [T,D]
+  swiglu,     // (gate [T,F], up [T,F]) -> silu(gate) * up
+  rope,       // (x [T,n*dh], freq_factors [rotary_dim/2] f32?) -> rotated x
+  kv_append,  // (k [T,G*dh], v [T,G*dh], K state, V state) -> nothing; writes positions >= kv_keep
+  attention,  // (q [T,H*dh], K state, V state) -> [T,H*dh]; causal softmax attention with GQA
+  // Beside a cache of tiles: what a token sees of each older one is decided by the two positions
+  // (kv_format.h, kv_sealed_before), so results do not depend on how a sequence is cut into steps.
+  rotate,   // (x [T,n*64], gains [n*64] f32?) -> gains * x, transformed and/or rounded to f16
+  kv_seal,  // (k, v [T,G*dh], K tiles, V tiles, window) -> nothing; encodes the tiles from
+            // kv_sealed on that the step's last token sees as tiles
+  tile_attention,  // (q [T,H*dh], k, v [T,G*dh], K tiles, V tiles, window) -> [T,H*dh]; attention
+                   // over sinks, tiles and the newest rows, the step's own included
+  kv_window,       // (k, v [T,G*dh], window) -> nothing; keeps the step's newest rows >= kv_keep
+  short_conv,      // (bcx [T,3D] chunks B|C|x, filter [D,L] f32, ring state, bias [D]?) -> [T,D]
+  moe_route,       // (router logits [T,E], selection bias [E]?) -> weights [T,k] f32, ids [T,k] i32
+  moe_matmul,      // (x [T,K] or [T*k,K], W [E,N,K], ids [T,k] i32) -> [T*k,N]
+  moe_sum,         // (y [T*k,D], weights [T,k]) -> [T,D] = sum over k of weights * y
+  last_row,        // (x [T,D]) -> [1,D], the row of the step's last token
+  argmax,          // (x [T,V]) -> [T] i32, the lowest index among equals
   // Fused ops: each has a decomposition into the ops above.
   add_rms_norm,   // (a [T,D], b [T,D], weight [D]) -> sum [T,D], normed [T,D]
   matmul_swiglu,  // (x [T,K], Wgate [F,K], Wup [F,K]) -> [T,F]
@@ -52,10 +61,21 @@ struct RopeAttr {
   RopeStyle style = RopeStyle::half;
   float eps = 0.0f;  // rms_norm_rope only
 };
+struct KvWindowAttr {
+  int sinks = 0;   // first tokens kept in f16
+  int recent = 0;  // newest tokens kept in f16
+};
+struct RotateAttr {
+  std::uint64_t signs = 0;
+  quant::Direction direction = quant::Direction::forward;
+  bool transform = true;  // of every 64 values
+  bool round = false;     // to f16, afterwards
+};
 struct AttentionAttr {
   float scale = 1.0f;  // multiplies q.k
   int n_heads = 0, n_kv_heads = 0, head_dim = 0;
-  int window = 0;  // 0 = all earlier tokens, else the last `window` of them
+  int window = 0;           // 0 = all earlier tokens, else the last `window` of them
+  KvWindowAttr tiles = {};  // tile_attention only
 };
 struct ShortConvAttr {
   int kernel = 3;  // L, filter taps; ring columns hold p = B*x
@@ -67,8 +87,14 @@ struct MoeRouteAttr {
   float norm_eps = 1e-6f;
   float scale = 1.0f;
 };
-using Attr =
-    std::variant<std::monostate, RmsNormAttr, RopeAttr, AttentionAttr, ShortConvAttr, MoeRouteAttr>;
+using Attr = std::variant<std::monostate,
+                          RmsNormAttr,
+                          RopeAttr,
+                          AttentionAttr,
+                          ShortConvAttr,
+                          MoeRouteAttr,
+                          RotateAttr,
+                          KvWindowAttr>;
 
 /// What one execution of a node costs at its compiled shapes.
 struct OpCost {

@@ -44,7 +44,7 @@ enum class LogitsMode : std::uint8_t { last, all };
 
 struct BuildOptions {
   std::int64_t max_tokens = 1;
-  DType kv_dtype = DType::f16;
+  quant::KvPolicy kv;
   LogitsMode logits = LogitsMode::last;
   std::int64_t rollback_columns = 0;  // extra ring columns of the conv state
 };

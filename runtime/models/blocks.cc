@@ -1,10 +1,20 @@
 #include "runtime/models/blocks.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/models/config_reader.h"
 
 namespace runnel {
+
+std::int64_t kv_ring_tokens(const ModelConfig& config, const quant::KvPolicy& kv) {
+  // Rolling back this far needs nothing computed again but what the convolutions replay.
+  constexpr std::int64_t kFreeRollback = 16;
+  const std::int64_t replay =
+      config.n_conv_layers() * std::max<std::int64_t>(0, config.conv_kernel - 1);
+  const std::int64_t needed = kv.recent_tokens() + quant::kKvTileTokens + replay + kFreeRollback;
+  return (needed + quant::kKvTileTokens - 1) / quant::kKvTileTokens * quant::kKvTileTokens;
+}
 
 ValueId BlockBuilder::weight(const std::string& name, const Shape& expected) {
   if (!status_.ok()) return kNoValue;
@@ -78,6 +88,53 @@ ValueId BlockBuilder::rotate(std::size_t layer,
   return node(Op::rope, rope_inputs(x), config_.rope, name);
 }
 
+ValueId BlockBuilder::row_attention(std::size_t layer, const Qkv& x, const AttentionAttr& attr) {
+  const Shape page{attr.n_kv_heads, kPageTokens, config_.head_dim};
+  const DType dtype = options_.kv.rows;
+  const ValueId keys = graph_.add_state(block_tensor(layer, "kv.k"), page, dtype, StateKind::kv_k);
+  const ValueId values =
+      graph_.add_state(block_tensor(layer, "kv.v"), page, dtype, StateKind::kv_v);
+  node(Op::kv_append, {x.k, x.v, keys, values}, {}, block_tensor(layer, "kv_append"));
+  return node(Op::attention, {x.q, keys, values}, attr, block_tensor(layer, "attention"));
+}
+
+ValueId BlockBuilder::transform(std::size_t layer,
+                                ValueId x,
+                                std::string_view part,
+                                RotateAttr attr) {
+  attr.transform = options_.kv.rotate;
+  if (!attr.transform && !attr.round) return x;
+  return node(Op::rotate, {x}, attr, block_tensor(layer, part));
+}
+
+ValueId BlockBuilder::tile_attention(std::size_t layer, const Qkv& x, AttentionAttr attr) {
+  const std::int64_t ordinal = n_kv_layers_++;
+  const quant::KvPolicy& kv = options_.kv;
+  const quant::KvPair formats = kv.layer(ordinal, config_.n_attention_layers());
+  const KvWindowAttr window{kv.sink_tokens(), kv.recent_tokens()};
+  const std::uint64_t k_signs = quant::hadamard_signs(ordinal, 0);
+  const std::uint64_t v_signs = quant::hadamard_signs(ordinal, 1);
+  constexpr auto kForward = quant::Direction::forward, kInverse = quant::Direction::inverse;
+  const ValueId q = transform(layer, x.q, "kv.q_rotate", {k_signs, kForward, true, false});
+  const ValueId k = transform(layer, x.k, "kv.k_rotate", {k_signs, kForward, true, true});
+  const ValueId v = transform(layer, x.v, "kv.v_rotate", {v_signs, kForward, true, true});
+  const Shape page{attr.n_kv_heads, kPageTokens, config_.head_dim};
+  const Shape slots{2 * std::int64_t{attr.n_kv_heads},
+                    quant::kKvSinkTokens + kv_ring_tokens(config_, kv), config_.head_dim};
+  const ValueId keys =
+      graph_.add_state(block_tensor(layer, "kv.k"), page, DType::f16, StateKind::kv_k, formats.k);
+  const ValueId values =
+      graph_.add_state(block_tensor(layer, "kv.v"), page, DType::f16, StateKind::kv_v, formats.v);
+  const ValueId recent =
+      graph_.add_state(block_tensor(layer, "kv.window"), slots, DType::f16, StateKind::kv_window);
+  node(Op::kv_seal, {k, v, keys, values, recent}, window, block_tensor(layer, "kv_seal"));
+  attr.tiles = window;
+  const ValueId mixed = node(Op::tile_attention, {q, k, v, keys, values, recent}, attr,
+                             block_tensor(layer, "attention"));
+  node(Op::kv_window, {k, v, recent}, window, block_tensor(layer, "kv_window"));
+  return transform(layer, mixed, "kv.v_restore", {v_signs, kInverse, true, false});
+}
+
 ValueId BlockBuilder::attention(std::size_t layer, ValueId u) {
   const std::int64_t n_kv = config_.layers[layer].n_kv_heads;
   const std::int64_t q_rows = config_.n_heads * config_.head_dim;
@@ -87,19 +144,13 @@ ValueId BlockBuilder::attention(std::size_t layer, ValueId u) {
   const ValueId v = project(layer, u, "attn_v", kv_rows, config_.d_model);
   q = rotate(layer, q, "attn_q_norm.weight", block_tensor(layer, "q_rope"));
   k = rotate(layer, k, "attn_k_norm.weight", block_tensor(layer, "k_rope"));
-  const Shape page{n_kv, kPageTokens, config_.head_dim};
-  const ValueId keys =
-      graph_.add_state(block_tensor(layer, "kv.k"), page, options_.kv_dtype, StateKind::kv_k);
-  const ValueId values =
-      graph_.add_state(block_tensor(layer, "kv.v"), page, options_.kv_dtype, StateKind::kv_v);
-  node(Op::kv_append, {k, v, keys, values}, {}, block_tensor(layer, "kv_append"));
   AttentionAttr attr;
   attr.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   attr.n_heads = static_cast<int>(config_.n_heads);
   attr.n_kv_heads = static_cast<int>(n_kv);
   attr.head_dim = static_cast<int>(config_.head_dim);
-  const ValueId mixed =
-      node(Op::attention, {q, keys, values}, attr, block_tensor(layer, "attention"));
+  const ValueId mixed = options_.kv.tiled() ? tile_attention(layer, {q, k, v}, attr)
+                                            : row_attention(layer, {q, k, v}, attr);
   return project(layer, mixed, "attn_output", config_.d_model, q_rows);
 }
 

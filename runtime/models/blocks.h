@@ -9,6 +9,10 @@
 
 namespace runnel {
 
+/// Slots of the ring of f16 rows that a tiled cache keeps beside its tiles: the newest that a token
+/// sees, a tile being filled, what the convolutions replay after a rollback, and a short rollback.
+std::int64_t kv_ring_tokens(const ModelConfig& config, const quant::KvPolicy& kv);
+
 /// Appends blocks to a Graph. Sticky: after the first error every call is a no-op that returns
 /// kNoValue, and status() tells what went wrong.
 class BlockBuilder {
@@ -39,6 +43,12 @@ class BlockBuilder {
   ValueId project(
       std::size_t layer, ValueId x, std::string_view part, std::int64_t n_out, std::int64_t n_in);
   std::vector<ValueId> rope_inputs(ValueId x);
+  struct Qkv {
+    ValueId q, k, v;
+  };
+  ValueId row_attention(std::size_t layer, const Qkv& x, const AttentionAttr& attr);
+  ValueId tile_attention(std::size_t layer, const Qkv& x, AttentionAttr attr);
+  ValueId transform(std::size_t layer, ValueId x, std::string_view part, RotateAttr attr);
   ValueId rotate(std::size_t layer, ValueId x, std::string_view norm_part, const std::string& name);
   void fail(Status status) {
     if (status_.ok()) status_ = std::move(status);
@@ -50,6 +60,7 @@ class BlockBuilder {
   Graph graph_;
   Status status_;
   std::unordered_map<std::string, ValueId> weights_;
+  std::int64_t n_kv_layers_ = 0;  // attention layers so far
 };
 
 }  // namespace runnel

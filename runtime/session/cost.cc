@@ -27,8 +27,13 @@ double kv_bytes(const Graph& graph, const Node& node, StepSize size) {
   if (attr == nullptr) return 0;
   std::int64_t keys = size.n_keys;
   if (attr->window > 0) keys = std::min<std::int64_t>(keys, attr->window);
-  return bytes_of(graph.value(node.in[1]).dtype,
-                  2.0 * static_cast<double>(keys) * attr->n_kv_heads * attr->head_dim);
+  const double values = static_cast<double>(keys) * attr->n_kv_heads * attr->head_dim;
+  if (node.op == Op::attention) return bytes_of(graph.value(node.in[1]).dtype, 2.0 * values);
+  double bytes = 0;  // as if all keys were in tiles
+  for (std::size_t state = 3; state < 5; ++state)
+    bytes += values * static_cast<double>(quant::kv_block_bytes(graph.value(node.in[state]).kv)) /
+             (quant::kKvBlockTokens * quant::kKvChannels);
+  return bytes;
 }
 
 }  // namespace

@@ -23,9 +23,9 @@ Result<const BackendInfo*> find_backend(const std::string& name) {
   return Status(Code::invalid_argument, "backend \"" + name + "\" is not one of " + known);
 }
 
-BuildOptions build_options(ShapeClass shape, DType kv_dtype) {
+BuildOptions build_options(ShapeClass shape, const quant::KvPolicy& kv) {
   const ShapeClassInfo& row = kShapeClasses[static_cast<std::size_t>(shape)];
-  return {row.max_tokens, kv_dtype, row.logits, kRollbackColumns};
+  return {row.max_tokens, kv, row.logits, kRollbackColumns};
 }
 
 /// Upper estimate of what the tokenizer, tables and bookkeeping take.
@@ -100,7 +100,7 @@ Status Engine::load_text() {
 Status Engine::load() {
   RUNNEL_ASSIGN(backends_, create_backends(options_));
   for (const auto& backend : backends_) backend_list_.push_back(backend.get());
-  RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, DType::f16));
+  RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, quant::plain_kv(DType::f16)));
   const auto total = static_cast<float>(std::max<std::size_t>(1, decode.graph.nodes().size()));
   for (std::size_t i = 0; i < decode.graph.nodes().size(); ++i) {
     const auto b = static_cast<std::size_t>(decode.node_backend[i]);
@@ -115,8 +115,8 @@ Status Engine::load() {
   return {};
 }
 
-Result<PlanLayout> Engine::layout(ShapeClass shape, DType kv_dtype) const {
-  RUNNEL_ASSIGN(Graph graph, build_graph(model_, build_options(shape, kv_dtype)));
+Result<PlanLayout> Engine::layout(ShapeClass shape, const quant::KvPolicy& kv) const {
+  RUNNEL_ASSIGN(Graph graph, build_graph(model_, build_options(shape, kv)));
   if (options_.on_activations) keep_product_inputs(graph);
   // Fallbacks are reported once, for the decode plan; the other classes use the same ops.
   CompileOptions compile{options_.fallback, shape == ShapeClass::decode ? options_.log : Log{}};
@@ -126,7 +126,7 @@ Result<PlanLayout> Engine::layout(ShapeClass shape, DType kv_dtype) const {
 Result<MemoryPlan> Engine::plan_memory(GgufFile file,
                                        const EngineOptions& options,
                                        std::int64_t capacity,
-                                       DType kv_dtype) {
+                                       const quant::KvPolicy& kv) {
   RUNNEL_ASSIGN(Model model, Model::load(std::move(file)));
   Engine engine(std::move(model), options);
   RUNNEL_ASSIGN(engine.backends_, create_backends(options));
@@ -137,7 +137,7 @@ Result<MemoryPlan> Engine::plan_memory(GgufFile file,
   plan.other = other_bytes(engine.model_);
   plan.prefixes = options.prefixes.bytes;
   for (const ShapeClass shape : {ShapeClass::decode, ShapeClass::verify, ShapeClass::prefill}) {
-    RUNNEL_ASSIGN(const PlanLayout layout, engine.layout(shape, kv_dtype));
+    RUNNEL_ASSIGN(const PlanLayout layout, engine.layout(shape, engine.usable_kv(kv)));
     for (std::size_t bytes : layout.arena_bytes) plan.arena += bytes;
     for (std::size_t bytes : layout.scratch_bytes) plan.arena += bytes;
     if (shape != ShapeClass::decode) continue;
@@ -161,9 +161,8 @@ Result<Ceilings> Engine::measure_ceilings() {
   return backends_.front()->measure_ceilings();
 }
 
-Result<StepCost> Engine::cost(DType kv_dtype, StepSize size) const {
-  RUNNEL_ASSIGN(const Graph graph,
-                build_graph(model_, build_options(ShapeClass::prefill, kv_dtype)));
+Result<StepCost> Engine::cost(const quant::KvPolicy& kv, StepSize size) const {
+  RUNNEL_ASSIGN(const Graph graph, build_graph(model_, build_options(ShapeClass::prefill, kv)));
   return step_cost(graph, size);
 }
 
@@ -191,10 +190,10 @@ std::int64_t Engine::default_context() const {
   return std::min(model_.config.context_length, kDefaultContext);
 }
 
-Result<Plan*> Engine::plan(ShapeClass shape, DType kv_dtype) {
-  std::unique_ptr<Plan>& slot = plans_[{shape, kv_dtype}];
+Result<Plan*> Engine::plan(ShapeClass shape, const quant::KvPolicy& kv) {
+  std::unique_ptr<Plan>& slot = plans_[{shape, kv}];
   if (slot == nullptr) {
-    RUNNEL_ASSIGN(PlanLayout compiled, layout(shape, kv_dtype));
+    RUNNEL_ASSIGN(PlanLayout compiled, layout(shape, kv));
     const std::size_t n_nodes = compiled.graph.nodes().size();
     RUNNEL_ASSIGN(slot, Plan::create(std::move(compiled), backend_list_, *weights_));
     options_.log(LogLevel::debug, "plan=compiled max_tokens=",
@@ -203,24 +202,32 @@ Result<Plan*> Engine::plan(ShapeClass shape, DType kv_dtype) {
   return slot.get();
 }
 
+quant::KvPolicy Engine::usable_kv(const quant::KvPolicy& kv) const {
+  if (!kv.tiled() || model_.config.head_dim % quant::kKvChannels == 0) return kv;
+  options_.log(LogLevel::warn, "kv=f16 reason=\"heads of " +
+                                   std::to_string(model_.config.head_dim) +
+                                   " channels are not made of vectors of 64\"");
+  return quant::plain_kv(DType::f16);
+}
+
 Result<std::unique_ptr<Cache>> Engine::new_cache(std::int64_t capacity,
-                                                 DType kv_dtype,
+                                                 const quant::KvPolicy& kv,
                                                  std::optional<ShiftPlan> shift) {
-  RUNNEL_ASSIGN(const Graph graph,
-                build_graph(model_, build_options(ShapeClass::decode, kv_dtype)));
+  RUNNEL_ASSIGN(const Graph graph, build_graph(model_, build_options(ShapeClass::decode, kv)));
   const std::lock_guard lock(mutex_);
-  return Cache::create(graph, *backends_.front(),
-                       {capacity, model_.config.conv_kernel, model_.config.n_conv_layers(), shift});
+  return Cache::create(
+      graph, *backends_.front(),
+      {capacity, model_.config.conv_kernel, model_.config.n_conv_layers(), shift, kv});
 }
 
 Status Engine::run(ShapeClass shape,
-                   DType kv_dtype,
+                   const quant::KvPolicy& kv,
                    const StepParams& params,
                    const StateTable& states,
                    std::span<const TokenId> ids,
                    std::span<float> logits) {
   const std::lock_guard lock(mutex_);
-  RUNNEL_ASSIGN(Plan* const compiled, plan(shape, kv_dtype));
+  RUNNEL_ASSIGN(Plan* const compiled, plan(shape, kv));
   if (profiler_ != nullptr) RUNNEL_TRY(profiler_->watch(*compiled));
   const auto start = std::chrono::steady_clock::now();
   RUNNEL_TRY(compiled->run(params, states, ids));

@@ -68,7 +68,7 @@ class Engine {
   static Result<MemoryPlan> plan_memory(GgufFile file,
                                         const EngineOptions& options,
                                         std::int64_t capacity,
-                                        DType kv_dtype);
+                                        const quant::KvPolicy& kv);
 
   const Model& model() const { return model_; }
   /// As model_fingerprint(); computed on first use.
@@ -83,7 +83,7 @@ class Engine {
   /// What the hardware behind the first backend does at best. ERRORS: as Backend.
   Result<Ceilings> measure_ceilings();
   /// The least work of a step.
-  Result<StepCost> cost(DType kv_dtype, StepSize size) const;
+  Result<StepCost> cost(const quant::KvPolicy& kv, StepSize size) const;
   /// Takes the time of every node from now on, from zero; then no longer, and says what there was.
   void start_profile();
   ProfileReport stop_profile();
@@ -94,13 +94,15 @@ class Engine {
   std::unique_lock<std::mutex> exclusive() { return std::unique_lock(mutex_); }
   /// Null when the options gave it no memory. To be used under exclusive().
   PrefixStore* prefixes() { return prefixes_.get(); }
+  /// `kv`, or f16 rows with a warning where the model's heads cannot be cut into vectors of 64.
+  quant::KvPolicy usable_kv(const quant::KvPolicy& kv) const;
   Result<std::unique_ptr<Cache>> new_cache(std::int64_t capacity,
-                                           DType kv_dtype,
+                                           const quant::KvPolicy& kv,
                                            std::optional<ShiftPlan> shift);
   const Log& log() const { return options_.log; }
   /// Runs one step of the class and copies the logits rows: [1 or n_tokens, n_vocab].
   Status run(ShapeClass shape,
-             DType kv_dtype,
+             const quant::KvPolicy& kv,
              const StepParams& params,
              const StateTable& states,
              std::span<const TokenId> ids,
@@ -116,8 +118,8 @@ class Engine {
       const EngineOptions& options);
   Status load();
   Status load_text();
-  Result<Plan*> plan(ShapeClass shape, DType kv_dtype);
-  Result<PlanLayout> layout(ShapeClass shape, DType kv_dtype) const;
+  Result<Plan*> plan(ShapeClass shape, const quant::KvPolicy& kv);
+  Result<PlanLayout> layout(ShapeClass shape, const quant::KvPolicy& kv) const;
 
   Model model_;
   EngineOptions options_;
@@ -132,7 +134,7 @@ class Engine {
   std::vector<Backend*> backend_list_;
   std::unique_ptr<WeightStore> weights_;
   std::mutex mutex_;  // guards weights_, plans_ and every step
-  std::map<std::pair<ShapeClass, DType>, std::unique_ptr<Plan>> plans_;
+  std::map<std::pair<ShapeClass, quant::KvPolicy>, std::unique_ptr<Plan>> plans_;
   std::unique_ptr<PrefixStore> prefixes_;  // goes before the backends
   std::unique_ptr<Profiler> profiler_;     // null: no profile is taken; goes before the plans
 };

@@ -28,7 +28,7 @@ std::uint64_t kind_of(const Cache& cache) {
                                   static_cast<std::int64_t>(cache.unit_bytes(i)),
                                   info.shape.cols()};
     sum.add(std::as_bytes(std::span(facts)));
-    sum.add(std::as_bytes(std::span(quant::info(info.dtype).name)));
+    sum.add(std::as_bytes(std::span(info.format)));
   }
   return sum.value();
 }

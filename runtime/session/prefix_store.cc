@@ -31,7 +31,7 @@ std::size_t PrefixStore::held_bytes() const {
   std::set<const Buffer*> seen;
   std::size_t bytes = 0;
   for (const Entry& entry : entries_) {
-    bytes += entry.cache->held().conv;
+    bytes += entry.cache->ring_bytes();
     for (const auto& page : entry.cache->pages())
       if (seen.insert(page.get()).second) bytes += page->size();
   }

@@ -17,7 +17,7 @@ Status Session::save(const std::string& path, std::string_view note) const {
 Result<std::string> Session::load(const std::string& path) {
   RUNNEL_ASSIGN(const MappedFile file, MappedFile::open(path));
   RUNNEL_ASSIGN(std::unique_ptr<Cache> loaded,
-                engine_.new_cache(options_.context_size, options_.kv_dtype, cache_->shift_plan()));
+                engine_.new_cache(options_.context_size, options_.kv, cache_->shift_plan()));
   const SessionExpectations expected{engine_.fingerprint(), engine_.model().config.n_vocab};
   Result<SessionExtras> extras = [&] {
     const auto lock = engine_.exclusive();

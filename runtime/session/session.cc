@@ -40,8 +40,11 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOp
   if (checked.prefill_chunk == 0) checked.prefill_chunk = largest;
   if (checked.prefill_chunk < 1 || checked.prefill_chunk > largest)
     return Status(Code::invalid_argument, "prefill chunk must be in 1.." + std::to_string(largest));
+  checked.kv = engine.usable_kv(checked.kv);
   std::optional<ShiftPlan> shift;
   if (checked.policy == ContextPolicy::shift) {
+    if (checked.kv.tiled())
+      return Status(Code::unsupported, "a context that shifts needs a KV cache of f16 or f32");
     shift = shift_plan(checked, most);
     if (!shift->valid())
       return Status(Code::invalid_argument, "a context of " + std::to_string(checked.context_size) +
@@ -50,7 +53,7 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOp
                                                 " tokens kept");
   }
   RUNNEL_ASSIGN(std::unique_ptr<Cache> cache,
-                engine.new_cache(checked.context_size, checked.kv_dtype, shift));
+                engine.new_cache(checked.context_size, checked.kv, shift));
   std::unique_ptr<Session> session = around(engine, checked, std::move(cache));
   session->set_sampling(engine.suggested_sampling());
   return session;
@@ -166,14 +169,15 @@ Status Session::step(std::span<const TokenId> ids, const OnRows* on_rows) {
   const auto n = static_cast<std::int64_t>(ids.size());
   const auto in_step = [](std::int64_t value) { return static_cast<std::int32_t>(value); };
   const StepParams params{in_step(first + cache_->gap()), in_step(n),
-                          in_step(cache_->kv_end() + cache_->gap()), 0, in_step(cache_->gap())};
+                          in_step(cache_->kv_end() + cache_->gap()),
+                          in_step(cache_->kv_sealed() + cache_->gap()), in_step(cache_->gap())};
   const ShapeClass shape = class_for(n, on_rows != nullptr);
   const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
   if (all) rows_.resize(static_cast<std::size_t>(n) * logits_.size());
-  Status ran = engine_.run(shape, options_.kv_dtype, params, cache_->table(), ids,
+  Status ran = engine_.run(shape, options_.kv, params, cache_->table(), ids,
                            all ? std::span(rows_) : std::span(logits_));
   if (!ran.ok()) {
-    cache_->abandon_step();
+    cache_->abandon_step(first + n);
     return ran;
   }
   cache_->commit(first, ids);

@@ -21,7 +21,7 @@ enum class ContextPolicy : std::uint8_t {
 
 struct SessionOptions {
   std::int64_t context_size = 0;   // tokens; 0 = min(model's, 8192)
-  DType kv_dtype = DType::f16;     // f16 or f32
+  quant::KvPolicy kv;              // falls back to f16 where the model cannot have it
   std::int64_t prefill_chunk = 0;  // tokens per prefill step; 0 = 512
   ContextPolicy policy = ContextPolicy::stop;
   std::int64_t keep_tokens = 0;  // shift: first tokens never dropped, at least one page of them
@@ -71,6 +71,8 @@ class Session {
   std::int64_t context_size() const { return cache_->capacity(); }
   /// Of tokens(), those that no longer count, because the context was full.
   std::int64_t n_dropped() const { return cache_->dropped(); }
+  /// What its cache holds.
+  const quant::KvPolicy& kv() const { return options_.kv; }
 
   /// Forgets positions >= n; later results are as if they had never been. ERRORS: invalid_argument.
   Status truncate(std::int64_t n);

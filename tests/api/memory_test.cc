@@ -64,6 +64,11 @@ TEST_CASE("Api: a run stays within the memory plan") {
   const std::uint64_t f16_bytes = plan.kv_bytes;
   REQUIRE(runnel_plan_memory(&options, &session_options, &plan) == RUNNEL_OK);
   CHECK(plan.kv_bytes == 2 * f16_bytes);
+  // A quantised cache: 4 bits and a scale per 64 values, and the f16 rows beside them.
+  session_options.kv = "k4v4";
+  REQUIRE(runnel_plan_memory(&options, &session_options, &plan) == RUNNEL_OK);
+  CHECK(plan.kv_bytes > f16_bytes * 17 / 64);
+  CHECK(plan.kv_bytes < f16_bytes * 45 / 100);
 }
 
 }  // namespace runnel::tests

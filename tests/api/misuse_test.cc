@@ -34,6 +34,33 @@ runnel_status load_image(const std::vector<char>& image, size_t n_bytes) {
 
 }  // namespace
 
+TEST_CASE("Api: unknown KV caches are refused, and the texts of the others accepted") {
+  const auto invalid = RUNNEL_ERROR_INVALID_ARGUMENT;
+  const EnginePtr engine = demo_engine();
+  runnel_session_options options;
+  runnel_session_options_init(&options);
+  runnel_session* session = nullptr;
+  for (const char* bad : {"", "kv5", "k4", "k4v", "k4v44", "q8_0", "K4V4"}) {
+    options.kv = bad;
+    check_fails(runnel_session_create(engine.get(), &options, &session), invalid, "kv8, kv6");
+    CHECK(session == nullptr);
+  }
+  options.kv = "kv4";
+  options.kv_without = 8;
+  check_fails(runnel_session_create(engine.get(), &options, &session), invalid, "kv_without");
+  options.kv_without = RUNNEL_KV_NO_SINKS | RUNNEL_KV_NO_ROTATION;
+  for (const char* good : {"f16", "f32", "kv8", "kv2", "k2v8"}) {
+    options.kv = good;
+    REQUIRE(runnel_session_create(engine.get(), &options, &session) == RUNNEL_OK);
+    runnel_step_cost cost;
+    runnel_step_cost_init(&cost);
+    CHECK(runnel_session_step_cost(session, 1000, 1, &cost) == RUNNEL_OK);
+    CHECK(cost.kv_bytes > 0);
+    runnel_session_destroy(session);
+  }
+  check_fails(runnel_session_step_cost(nullptr, 0, 1, nullptr), invalid, "session");
+}
+
 TEST_CASE("Api: null arguments are invalid, not fatal") {
   const auto invalid = RUNNEL_ERROR_INVALID_ARGUMENT;
   runnel_engine_options engine_options = demo_options();

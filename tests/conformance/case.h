@@ -14,6 +14,9 @@ enum class Fill : std::uint8_t {
   ties,      // a few distinct values, so that many are equal
   ids,       // i32 below limit
   distinct,  // i32 below limit, all different within a row
+  zeros,
+  one_hot,  // one value in every 64
+  biased,   // normal, far from zero
 };
 
 /// One input of the node.
@@ -25,7 +28,9 @@ struct Operand {
   float scale = 1.0f;
   std::int64_t limit = 0;  // ids only
   StateKind state = StateKind::none;
-  bool per_token = true;  // inputs only
+  bool per_token = true;                        // inputs only
+  bool half = false;                            // inputs only: values that f16 holds
+  quant::KvFormat kv = quant::KvFormat::plain;  // K and V states: tiles
 };
 
 struct Case {

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "quant/codecs.h"
+#include "quant/half.h"
+#include "quant/kv_codecs.h"
 #include "tests/conformance/random.h"
 
 namespace runnel::conformance {
@@ -33,11 +35,27 @@ Bytes encode(const std::vector<float>& values, const Shape& shape, DType dtype, 
   return bytes;
 }
 
+float number(const Operand& operand, std::size_t i, Random& random) {
+  const float value = operand.scale * random.normal();
+  switch (operand.fill) {
+    case Fill::ties:
+      return static_cast<float>(1 + random.below(3));
+    case Fill::zeros:
+      return 0.0f;
+    case Fill::one_hot:
+      return i % 64 == i / 64 % 64 ? value : 0.0f;
+    case Fill::biased:
+      return value + 3.0f;
+    default:
+      return value;
+  }
+}
+
 std::vector<float> numbers(const Operand& operand, Random& random) {
   std::vector<float> values(static_cast<std::size_t>(operand.shape.elems()));
-  for (float& v : values)
-    v = operand.fill == Fill::ties ? static_cast<float>(1 + random.below(3))
-                                   : operand.scale * random.normal();
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = number(operand, i, random);
+  if (operand.half)
+    for (float& v : values) v = quant::f16_to_f32(quant::f32_to_f16(v));
   return values;
 }
 
@@ -88,6 +106,52 @@ std::vector<Bytes> page_bytes(const Operand& operand, const Case& one, Random& r
   return pages;
 }
 
+/// Pages of tiles: sealed up to what the op may read, beyond it bytes whose scales are NaN.
+std::vector<Bytes> tile_bytes(const Operand& operand, const Case& one, Random& random) {
+  const std::int64_t end = one.params.pos + one.params.n_tokens;
+  const AttentionAttr* attention = std::get_if<AttentionAttr>(&one.attr);
+  const std::int64_t sealed =
+      attention ? quant::kv_sealed_before(end - 1, attention->tiles.recent) : one.params.kv_sealed;
+  const std::int64_t first_sealed = attention ? attention->tiles.sinks : 0;
+  const quant::KvRole role = operand.state == StateKind::kv_k ? quant::KvRole::k : quant::KvRole::v;
+  Operand tile = operand;
+  tile.shape = {quant::kKvTileTokens, quant::kKvChannels};
+  std::vector<Bytes> pages;
+  for (std::int64_t first = 0; first < end + kPageTokens; first += kPageTokens) {
+    Bytes page(bytes_of(operand.shape, operand.dtype, operand.kv), std::byte{0x7F});
+    const std::size_t block = quant::kv_block_bytes(operand.kv);
+    for (std::size_t at = 0; at < page.size(); at += block)
+      for (int t = 0; t < quant::kKvBlockTiles; ++t) {
+        const std::int64_t position = first + t * quant::kKvTileTokens;
+        if (position >= sealed || position < first_sealed) continue;
+        quant::kv_codec(operand.kv)
+            .encode_tile(role, numbers(tile, random).data(),
+                         quant::kv_tile_codes(operand.kv, page.data() + at, t),
+                         quant::kv_tile_scales(operand.kv, page.data() + at, t));
+      }
+    pages.push_back(std::move(page));
+  }
+  return pages;
+}
+
+/// A window with the newest rows before the step's own; stale where there is no such position.
+std::vector<Bytes> window_bytes(const Operand& operand, const Case& one, Random& random) {
+  const AttentionAttr* attention = std::get_if<AttentionAttr>(&one.attr);
+  const KvWindowAttr attr = attention ? attention->tiles : std::get<KvWindowAttr>(one.attr);
+  const std::int64_t slots = operand.shape[1], dh = operand.shape[2];
+  const std::int64_t end = std::max(one.params.pos, one.params.kv_keep);
+  const std::vector<float> values = numbers(operand, random);
+  std::vector<float> window(values.size(), kStale);
+  for (std::int64_t position = 0; position < end; ++position) {
+    if (position >= attr.sinks && position < end - (slots - quant::kKvSinkTokens)) continue;
+    const std::int64_t slot = quant::kv_window_slot(position, slots, attr.sinks);
+    for (std::int64_t head = 0; head < operand.shape[0]; ++head)
+      std::copy_n(values.begin() + (head * slots + slot) * dh, dh,
+                  window.begin() + (head * slots + slot) * dh);
+  }
+  return {encode(window, operand.shape, operand.dtype, random)};
+}
+
 /// A ring whose slots hold the positions before the step; stale where there is no such position.
 std::vector<Bytes> ring_bytes(const Operand& operand, const Case& one, Random& random) {
   std::vector<float> values = numbers(operand, random);
@@ -109,6 +173,10 @@ CaseData make_data(const Case& one) {
           {encode(numbers(operand, random), operand.shape, operand.dtype, random)});
     else if (operand.state == StateKind::conv)
       data.parts.push_back(ring_bytes(operand, one, random));
+    else if (operand.state == StateKind::kv_window)
+      data.parts.push_back(window_bytes(operand, one, random));
+    else if (operand.kv != quant::KvFormat::plain)
+      data.parts.push_back(tile_bytes(operand, one, random));
     else
       data.parts.push_back(page_bytes(operand, one, random));
   }

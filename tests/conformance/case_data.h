@@ -10,7 +10,12 @@ namespace runnel::conformance {
 using Bytes = std::vector<std::byte>;
 
 /// Bytes of a value at its full shape.
-inline std::size_t bytes_of(const Shape& shape, DType dtype) {
+inline std::size_t bytes_of(const Shape& shape,
+                            DType dtype,
+                            quant::KvFormat kv = quant::KvFormat::plain) {
+  if (kv != quant::KvFormat::plain)
+    return static_cast<std::size_t>(shape[0] * (shape[2] / quant::kKvChannels)) *
+           quant::kv_block_bytes(kv);
   return static_cast<std::size_t>(shape.rows()) *
          quant::row_bytes(dtype, static_cast<std::size_t>(shape.cols()));
 }

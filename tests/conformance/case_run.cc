@@ -29,6 +29,7 @@ class CaseRun {
   Status place_state(std::size_t i);
   Status place_result(ValueId id);
   Result<BufferView> guarded(const Bytes& content);
+  Result<Tensor> read_tiles(const Value& value, BufferView view);
   Result<Tensor> read(const Value& value, BufferView view, std::size_t n_rows);
   Status check_guards();
 
@@ -57,7 +58,8 @@ Status CaseRun::build(Form form) {
     value.role = operand.role;
     value.per_token = operand.role == Role::input && operand.per_token;
     if (operand.role == Role::state)
-      in.push_back(graph_.add_state(value.name, value.shape, value.dtype, operand.state));
+      in.push_back(
+          graph_.add_state(value.name, value.shape, value.dtype, operand.state, operand.kv));
     else
       in.push_back(graph_.add_value(value));
   }
@@ -140,7 +142,20 @@ Status CaseRun::run() {
   return done->wait();
 }
 
+/// The bytes of a page as they are.
+Result<Tensor> CaseRun::read_tiles(const Value& value, BufferView view) {
+  Bytes bytes(view.size);
+  RUNNEL_TRY(backend_.download(bytes, view));
+  Tensor tensor;
+  tensor.name = value.name;
+  tensor.is_state = true;
+  tensor.i32.resize(bytes.size() / sizeof(std::int32_t));
+  std::memcpy(tensor.i32.data(), bytes.data(), bytes.size());
+  return tensor;
+}
+
 Result<Tensor> CaseRun::read(const Value& value, BufferView view, std::size_t n_rows) {
+  if (value.kv != quant::KvFormat::plain) return read_tiles(value, view);
   const std::int64_t cols = value.shape.elems() / value.shape[0];
   const std::size_t elems = n_rows * static_cast<std::size_t>(cols);
   Bytes bytes(quant::row_bytes(value.dtype, elems));
@@ -187,7 +202,7 @@ Result<std::vector<Tensor>> CaseRun::results() {
     const Pages& pages = states_[static_cast<std::size_t>(value.state_index)];
     for (std::size_t page = 0; page < pages.buffers.size(); ++page) {
       const BufferView view{pages.buffers[page], pages.offsets[page],
-                            bytes_of(value.shape, value.dtype)};
+                            bytes_of(value.shape, value.dtype, value.kv)};
       RUNNEL_ASSIGN(Tensor tensor, read(value, view, static_cast<std::size_t>(value.shape[0])));
       tensor.name += " page " + std::to_string(page);
       tensors.push_back(std::move(tensor));

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "tests/conformance/case.h"
+#include "tests/conformance/kv_tile_cases.h"
 
 namespace runnel::conformance {
 namespace {
@@ -364,6 +365,7 @@ std::vector<Case> all_cases() {
   rope_cases(cases);
   kv_cases(cases);
   attention_cases(cases);
+  kv_tile_cases(cases);
   short_conv_cases(cases);
   moe_route_cases(cases);
   moe_matmul_cases(cases);

@@ -23,7 +23,9 @@ std::unique_ptr<Engine> load_engine(const std::string& path,
                                     int n_threads = 2);
 
 /// A session with f32 KV unless told otherwise.
-std::unique_ptr<Session> new_session(Engine& engine, SessionOptions options = {512, DType::f32, 0});
+std::unique_ptr<Session> new_session(Engine& engine,
+                                     SessionOptions options = {512, quant::plain_kv(DType::f32),
+                                                               0});
 
 struct GoldenCase {
   std::vector<TokenId> ids;

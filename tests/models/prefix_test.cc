@@ -142,9 +142,9 @@ TEST_CASE("Prefixes: pages that entries and sessions share count once") {
 TEST_CASE("Prefixes: kinds of caches are not mixed up, nor contexts overrun") {
   const auto engine = engine_with({kPlenty, "", 0});
   const auto ids = random_ids(100, 320, 11);
-  const auto wide = new_session(*engine, {512, DType::f32, 0}),
-             half = new_session(*engine, {512, DType::f16, 0}),
-             small = new_session(*engine, {80, DType::f32, 0});
+  const auto wide = new_session(*engine, {512, quant::plain_kv(DType::f32), 0}),
+             half = new_session(*engine, {512, quant::plain_kv(DType::f16), 0}),
+             small = new_session(*engine, {80, quant::plain_kv(DType::f32), 0});
   set_tokens(*wide, ids);
   CHECK(set_tokens(*half, ids) == 0);
   CHECK(set_tokens(*small, std::span(ids).first(80)) == 79);
@@ -186,7 +186,7 @@ TEST_CASE("Prefixes: a folder keeps them for the next run") {
     const auto session = new_session(*engine);
     CHECK(set_tokens(*session, joined(ids, rest)) == 100);
     CHECK(last_logits(*session) == logits_without_store("cpu", "tiny-lfm2", joined(ids, rest)));
-    const auto half = new_session(*engine, {512, DType::f16, 0});
+    const auto half = new_session(*engine, {512, quant::plain_kv(DType::f16), 0});
     CHECK(set_tokens(*half, ids) == 0);
   }
   const auto other = engine_with({kPlenty, dir / "cache", kPlenty}, "cpu", "tiny-llama");

@@ -39,12 +39,13 @@ TEST_CASE("Save: a restored session goes on with the same bits and computes noth
           CAPTURE(backend);
           const auto prefix = random_ids(100, 320, 1), rest = random_ids(70, 320, 2);
           const auto engine = load_engine(converted(model, recipe), backend);
-          const auto session = new_session(*engine, {512, kv, 0});
+          const auto session = new_session(*engine, {512, quant::plain_kv(kv), 0});
           append(*session, prefix);
           REQUIRE(session->save(dir / "s", "note").ok());
 
           const auto fresh = load_engine(converted(model, recipe), backend);
-          const auto restored = new_session(*fresh, {300, kv, 0});  // another context size will do
+          const auto restored =
+              new_session(*fresh, {300, quant::plain_kv(kv), 0});  // another context size will do
           append(*restored, rest);
           fresh->start_profile();
           CHECK(*restored->load(dir / "s") == "note");
@@ -89,7 +90,8 @@ TEST_CASE("Save: a file that does not fit leaves the session as it was") {
   const auto prefix = random_ids(100, 320, 5), rest = random_ids(10, 320, 6);
   const auto engine = load_engine(converted("tiny-lfm2", "q8_0"), "cpu");
   const auto other = load_engine(converted("tiny-lfm2", "q4_0"), "cpu");
-  const auto of_other = new_session(*other), wide = new_session(*engine, {512, DType::f16, 0}),
+  const auto of_other = new_session(*other),
+             wide = new_session(*engine, {512, quant::plain_kv(DType::f16), 0}),
              longer = new_session(*engine);
   append(*of_other, prefix);
   append(*wide, prefix);
@@ -100,7 +102,7 @@ TEST_CASE("Save: a file that does not fit leaves the session as it was") {
   test::write_file(dir / "junk", std::string_view("junk"));
   test::write_file(dir / "empty", std::string_view(""));
 
-  const auto session = new_session(*engine, {64, DType::f32, 0});
+  const auto session = new_session(*engine, {64, quant::plain_kv(DType::f32), 0});
   append(*session, std::span(prefix).first(20));
   const auto logits = last_logits(*session);
   CHECK(session->load(dir / "other").status().code() == Code::invalid_argument);
@@ -136,11 +138,11 @@ TEST_CASE("Save: a file full of NaN with right checksums harms nobody") {
   // SOURCE: session_file.h. All sections behind the tokens become bytes 0xff: NaN in f32 and f16.
   std::uint32_t n_states;
   std::memcpy(&n_states, file.data() + 12, sizeof n_states);
-  std::size_t at = 96 + std::size_t{n_states} * 64;
+  std::size_t at = 104 + std::size_t{n_states} * 64;
   const std::uint64_t seed = number(at);
   at += 8;
   std::vector<std::size_t> sections{number(32) * 4, number(48) * 4, number(56)};
-  for (std::size_t i = 0; i < n_states; ++i) sections.push_back(number(96 + i * 64 + 56));
+  for (std::size_t i = 0; i < n_states; ++i) sections.push_back(number(104 + i * 64 + 56));
   for (std::size_t i = 0; i < sections.size(); ++i) {
     if (i > 0) std::fill_n(file.begin() + static_cast<std::ptrdiff_t>(at), sections[i], '\xff');
     Checksum sum(seed + 1 + i);

@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kContext = 384, kKept = 64, kDrop = 128;  // SOURCE: shift.h
 
 SessionOptions shifting(std::int64_t chunk = 0, std::int64_t context = kContext) {
-  return {context, DType::f32, chunk, ContextPolicy::shift, 0};
+  return {context, quant::plain_kv(DType::f32), chunk, ContextPolicy::shift, 0};
 }
 
 void append(Session& session, std::span<const TokenId> ids) {
@@ -38,7 +38,7 @@ TEST_CASE("Shift: the tokens decide, not how they came in") {
       const auto engine = load_engine(converted(model, "q8_0"), backend);
       const auto ids = random_ids(700, 320, 1);
       const auto whole = shifted_logits(*engine, ids);
-      const auto unshifted = new_session(*engine, {kContext, DType::f32, 0});
+      const auto unshifted = new_session(*engine, {kContext, quant::plain_kv(DType::f32), 0});
       append(*unshifted, std::span(ids).first(kContext));
       const std::size_t full = unshifted->memory().kv;
       for (std::int64_t chunk : {1, 100}) {
@@ -69,7 +69,7 @@ TEST_CASE("Shift: dropped tokens are not attended, the others keep their positio
       CAPTURE(backend);
       const auto engine = load_engine(converted(model, "q8_0"), backend);
       const auto ids = random_ids(450, 320, 2);
-      auto cache = engine->new_cache(1000, DType::f32, {});
+      auto cache = engine->new_cache(1000, quant::plain_kv(DType::f32), {});
       REQUIRE(cache.ok());
       REQUIRE((*cache)->reserve(450).ok());
       std::vector<float> logits(320);
@@ -78,8 +78,8 @@ TEST_CASE("Shift: dropped tokens are not attended, the others keep their positio
         const auto step =
             std::span(ids).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(n));
         REQUIRE(engine
-                    ->run(ShapeClass::prefill, DType::f32, {first, n, first, 0, gap}, table, step,
-                          logits)
+                    ->run(ShapeClass::prefill, quant::plain_kv(DType::f32),
+                          {first, n, first, 0, gap}, table, step, logits)
                     .ok());
       };
       run(0, 384, (*cache)->table(), 0);
@@ -94,7 +94,7 @@ TEST_CASE("Shift: dropped tokens are not attended, the others keep their positio
       for (const auto& list : pages) bindings.push_back({list, {}, {}});
       run(384, 66, {bindings}, kDrop);
       CHECK(shifted_logits(*engine, ids) == logits);
-      const auto unshifted = new_session(*engine, {1000, DType::f32, 0});
+      const auto unshifted = new_session(*engine, {1000, quant::plain_kv(DType::f32), 0});
       append(*unshifted, ids);
       CHECK(last_logits(*unshifted) != logits);
     }
@@ -133,7 +133,7 @@ TEST_CASE("Shift: a context as long as the model's goes on, too") {
   CHECK(session->n_dropped() == 63 / 2 * 64);
   std::vector<TokenId> rest(ids.begin(), ids.begin() + 64);
   rest.insert(rest.end(), ids.begin() + 64 + session->n_dropped(), ids.end());
-  const auto fresh = new_session(*engine, {4096, DType::f32, 0});
+  const auto fresh = new_session(*engine, {4096, quant::plain_kv(DType::f32), 0});
   append(*fresh, rest);
   CHECK(last_logits(*session) == last_logits(*fresh));
 }
@@ -183,11 +183,13 @@ TEST_CASE("Shift: forks and files of a shifted session go on like it") {
   append(*session, rest);
   CHECK(last_logits(**child) == last_logits(*session));
   CHECK(last_logits(*restored) == last_logits(*session));
-  for (const SessionOptions& options : {SessionOptions{384, DType::f32, 0}, shifting(0, 448)}) {
+  for (const SessionOptions& options :
+       {SessionOptions{384, quant::plain_kv(DType::f32), 0}, shifting(0, 448)}) {
     const auto other = new_session(*engine, options);
     CHECK(other->load(dir / "s").status().code() == Code::invalid_argument);
   }
-  const auto keeps_more = new_session(*engine, {384, DType::f32, 0, ContextPolicy::shift, 65});
+  const auto keeps_more =
+      new_session(*engine, {384, quant::plain_kv(DType::f32), 0, ContextPolicy::shift, 65});
   REQUIRE(keeps_more->load(dir / "s").ok());  // what is kept comes from the file
   append(*keeps_more, rest);
   CHECK(last_logits(*keeps_more) == last_logits(*session));
@@ -217,8 +219,9 @@ TEST_CASE("Shift: a generation goes on, and says what was dropped") {
   }
   CHECK(Session::create(*engine, shifting(0, 319)).status().code() == Code::invalid_argument);
   CHECK(Session::create(*engine, shifting(0, 320)).ok());
-  CHECK(Session::create(*engine, {384, DType::f32, 0, ContextPolicy::shift, 129}).status().code() ==
-        Code::invalid_argument);
+  CHECK(Session::create(*engine, {384, quant::plain_kv(DType::f32), 0, ContextPolicy::shift, 129})
+            .status()
+            .code() == Code::invalid_argument);
 }
 
 }  // namespace runnel::tests

@@ -40,7 +40,7 @@ void append(Session& session, std::span<const TokenId> ids) {
 std::vector<float> fresh_logits(Engine& engine,
                                 std::span<const TokenId> ids,
                                 std::int64_t chunk = 0) {
-  const auto session = new_session(engine, {512, DType::f32, chunk});
+  const auto session = new_session(engine, {512, quant::plain_kv(DType::f32), chunk});
   append(*session, ids);
   return last_logits(*session);
 }
@@ -116,7 +116,8 @@ TEST_CASE("Session: truncating anywhere and going on equals a fresh run") {
 TEST_CASE("Session: repeated and interrupted rollbacks stay exact") {
   const auto engine = load_engine(converted("tiny-lfm2", kExactRecipe), "cpu");
   const auto ids = random_ids(200, 320, 6);
-  const auto session = new_session(*engine, {512, DType::f32, 3});  // replays in several steps
+  const auto session =
+      new_session(*engine, {512, quant::plain_kv(DType::f32), 3});  // replays in several steps
   append(*session, ids);
   REQUIRE(session->truncate(150).ok());
   REQUIRE(session->truncate(90).ok());
@@ -178,7 +179,7 @@ TEST_CASE("Session: a decode step allocates nothing") {
 TEST_CASE("Session: mistakes are errors and leave the session as it was") {
   const auto engine = load_engine(converted("tiny-lfm2", kExactRecipe), "cpu");
   const auto ids = random_ids(20, 320, 11);
-  const auto session = new_session(*engine, {32, DType::f16, 0});
+  const auto session = new_session(*engine, {32, quant::plain_kv(DType::f16), 0});
   CHECK(session->sample().status().code() == Code::invalid_argument);
   append(*session, ids);
   const TokenId bad = 320, negative = -1;
@@ -191,8 +192,10 @@ TEST_CASE("Session: mistakes are errors and leave the session as it was") {
   CHECK(session->tokens().size() == 20);
   append(*session, std::span(ids).first(12));
   CHECK(session->tokens().size() == 32);
-  CHECK(Session::create(*engine, {5000, DType::f16, 0}).status().code() == Code::invalid_argument);
-  CHECK(Session::create(*engine, {32, DType::f16, 513}).status().code() == Code::invalid_argument);
+  CHECK(Session::create(*engine, {5000, quant::plain_kv(DType::f16), 0}).status().code() ==
+        Code::invalid_argument);
+  CHECK(Session::create(*engine, {32, quant::plain_kv(DType::f16), 513}).status().code() ==
+        Code::invalid_argument);
 }
 
 }  // namespace runnel::tests

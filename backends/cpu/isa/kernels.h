@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "backends/cpu/isa/ceilings.h"
+#include "backends/cpu/isa/tile_task.h"
 
 namespace runnel::cpu {
 
@@ -184,6 +185,9 @@ struct Kernels {
   int64_t (*argmax)(const float* x, int64_t n);
   void (*short_conv)(const ConvTask& task);
   void (*attention)(const AttentionTask& task);
+  void (*tile_attention)(const TileAttentionTask& task);
+  void (*seal)(const SealTask& task);
+  void (*rotate)(const RotateTask& task);
   CeilingLoops ceilings;
 };
 

@@ -44,6 +44,9 @@ const Kernels kKernels = {
     argmax,
     short_conv,
     attention,
+    tile_attention,
+    seal,
+    rotate,
     {read_floats, int8_chains, bf16_chains_if_any, f32_chains},
 };
 

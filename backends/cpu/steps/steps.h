@@ -12,6 +12,10 @@ void swiglu(const Step& step, const StepContext& context);
 void rope(const Step& step, const StepContext& context);
 void kv_append(const Step& step, const StepContext& context);
 void attention(const Step& step, const StepContext& context);
+void rotate(const Step& step, const StepContext& context);
+void kv_seal(const Step& step, const StepContext& context);
+void tile_attention(const Step& step, const StepContext& context);
+void kv_window(const Step& step, const StepContext& context);
 void short_conv(const Step& step, const StepContext& context);
 void moe_route(const Step& step, const StepContext& context);
 void moe_matmul(const Step& step, const StepContext& context);
@@ -32,6 +36,7 @@ Scratch moe_matmul_scratch(const Graph& graph, const Node& node);
 Scratch moe_route_scratch(const Graph& graph, const Node& node);
 Scratch rope_scratch(const Graph& graph, const Node& node);
 Scratch attention_scratch(const Graph& graph, const Node& node);
+Scratch tile_attention_scratch(const Graph& graph, const Node& node);
 
 /// Norm weights as f32, decoded into norm_weight_bytes() of `scratch` when they are not.
 const float* norm_weight(const Operand& weight, std::byte* scratch);

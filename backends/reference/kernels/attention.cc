@@ -2,37 +2,15 @@
 // them); query head h uses KV head h / (H/G). Online softmax: keys come in ascending order and
 // the running maximum, sum and weighted values of each (row, head) are rescaled when the maximum
 // grows, so no score is stored. Each key is decoded once per step. 4*T*H*dh*kv_len flops.
-// SOURCE: Milakov and Gimelshein, arXiv:1805.02867, algorithm 3.
 #include <algorithm>
 #include <limits>
 
 #include "backends/reference/kernels/kernels.h"
 #include "backends/reference/kernels/kv_page.h"
 #include "backends/reference/kernels/row_math.h"
+#include "backends/reference/kernels/running.h"
 
 namespace runnel::reference::kernels {
-namespace {
-
-/// Softmax of one (row, head), seen up to some key.
-struct Running {
-  float maximum;
-  float sum;
-};
-static_assert(sizeof(Running) == 2 * sizeof(float));
-
-void add_key(Running& state, float* out, float score, const float* v, std::int64_t head_dim) {
-  if (score > state.maximum) {
-    const float shrink = std::exp(state.maximum - score);
-    state.maximum = score;
-    state.sum *= shrink;
-    for (std::int64_t i = 0; i < head_dim; ++i) out[i] *= shrink;
-  }
-  const float weight = std::exp(score - state.maximum);
-  state.sum += weight;
-  for (std::int64_t i = 0; i < head_dim; ++i) out[i] += weight * v[i];
-}
-
-}  // namespace
 
 std::int64_t attention_scratch(const Graph& graph, const Node& node) {
   const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);

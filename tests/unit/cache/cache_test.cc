@@ -65,7 +65,7 @@ TEST_CASE("Cache: near the beginning everything is replayed from zero, and then 
 TEST_CASE("Cache: an abandoned step and an interrupted replay replay again") {
   Fixture f;
   f.grow(100);
-  f.cache->abandon_step();
+  f.cache->abandon_step(101);
   CHECK(f.cache->size() == 100);
   CHECK(f.cache->resume_from() == 96);
   const TokenId part[] = {96, 97};
@@ -80,7 +80,7 @@ TEST_CASE("Cache: without convolutions a rollback is a number") {
   f.grow(100);
   f.cache->truncate(10);
   CHECK(f.cache->resume_from() == 10);
-  f.cache->abandon_step();
+  f.cache->abandon_step(101);
   CHECK(f.cache->resume_from() == 10);
 }
 
@@ -146,6 +146,68 @@ TEST_CASE("Cache: a rolled back fork lets go of the pages behind its end") {
   CHECK(f.cache->held().shared == 2 * one);
   f.cache->truncate(70);
   CHECK(f.cache->held().kv == 5 * one);  // its own pages stay for what comes next
+}
+
+TEST_CASE("Cache: tiles are sealed by position, and a short rollback reads what the ring holds") {
+  Fixture f = tiled();
+  f.grow(143);
+  CHECK(f.cache->kv_sealed() == 0);
+  f.grow(144);
+  CHECK(f.cache->kv_sealed() == 16);
+  f.grow(200);
+  CHECK(f.cache->kv_sealed() == 64);
+  CHECK(f.cache->reaches(195));
+  f.cache->truncate(195);  // a replay from 191 needs rows from 48 on; the ring has 40 ..
+  CHECK(f.cache->resume_from() == 191);
+  CHECK(f.cache->kv_end() == 195);
+  CHECK(f.cache->kv_sealed() == 64);
+  f.grow(200);
+  CHECK(f.cache->size() == 200);
+}
+
+TEST_CASE("Cache: a rollback beyond the ring of rows starts over") {
+  Fixture f = tiled();
+  f.grow(200);
+  CHECK(f.cache->reaches(180));
+  CHECK_FALSE(f.cache->reaches(179));  // a replay from 175 needs rows from 32 on
+  f.cache->truncate(150);
+  CHECK(f.cache->size() == 150);
+  CHECK(f.cache->resume_from() == 0);
+  CHECK(f.cache->kv_end() == 0);
+  CHECK(f.cache->kv_sealed() == 0);
+  const TokenId first[] = {0, 1, 2};
+  f.cache->commit(0, first);
+  CHECK(f.cache->kv_end() == 3);
+  f.cache->truncate(100);  // in the middle of it: goes on from there
+  CHECK(f.cache->resume_from() == 3);
+  f.cache->truncate(2);
+  CHECK(f.cache->resume_from() == 2);
+  f.grow(220, 7);
+  CHECK(f.cache->kv_sealed() == 80);
+  f.cache->truncate(219);
+  CHECK(f.cache->resume_from() == 219);
+  f.cache->abandon_step(227);  // may have overwritten rows that are needed
+  CHECK(f.cache->resume_from() == 215);
+  f.cache->abandon_step(400);
+  CHECK(f.cache->resume_from() == 0);
+}
+
+TEST_CASE("Cache: pages with tiles still to be sealed are not shared with a fork that writes") {
+  Fixture f = tiled();
+  f.grow(300);  // tiles up to 160 are sealed: page 2 takes the next
+  auto forked = f.cache->fork();
+  REQUIRE(forked.ok());
+  Cache& child = **forked;
+  CHECK(child.kv_sealed() == 160);
+  const auto page = [](Cache& cache, std::size_t i) {
+    return cache.table().states[1].host_pages[i];
+  };
+  REQUIRE(child.reserve(301).ok());
+  CHECK(page(child, 1) == page(*f.cache, 1));
+  CHECK(page(child, 2) != page(*f.cache, 2));
+  CHECK(page(child, 4) != page(*f.cache, 4));
+  child.truncate(290);
+  CHECK(child.resume_from() == 286);
 }
 
 }  // namespace runnel::tests

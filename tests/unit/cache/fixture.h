@@ -49,8 +49,28 @@ struct Fixture {
   }
   std::size_t page_bytes(std::size_t state) const {
     const StateInfo& info = cache->state_info(state);
+    if (info.kind != StateKind::conv) return cache->unit_bytes(state);
     return quant::row_bytes(info.dtype, static_cast<std::size_t>(info.shape.elems()));
   }
 };
+
+/// Tiles beside convolutions; a ring of 160 rows, 128 of them seen by a token.
+inline Fixture tiled() {
+  Graph graph(4);
+  graph.add_state("conv0", Shape{kRing, 16}, DType::f32, StateKind::conv);
+  graph.add_state("k", Shape{1, kPageTokens, 64}, DType::f16, StateKind::kv_k,
+                  quant::KvFormat::kt4);
+  graph.add_state("v", Shape{1, kPageTokens, 64}, DType::f16, StateKind::kv_v,
+                  quant::KvFormat::kt8);
+  graph.add_state("window", Shape{2, 16 + 160, 64}, DType::f16, StateKind::kv_window);
+  Fixture fixture;
+  auto made = Cache::create(graph, *fixture.backend, {1000, kKernel, kConvLayers});
+  REQUIRE(made.ok());
+  fixture.cache = *std::move(made);
+  const CacheBytes bytes = Cache::bytes(graph, 1000);
+  CHECK(bytes.kv == 16 * (2176 + 4224) + 2 * 176 * 64 * 2);
+  CHECK(fixture.cache->held().kv == 2 * 176 * 64 * 2);
+  return fixture;
+}
 
 }  // namespace runnel::tests

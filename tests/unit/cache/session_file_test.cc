@@ -12,7 +12,7 @@ namespace runnel::tests {
 namespace {
 
 constexpr SessionExpectations kExpected{0x1234567890abcdef, 1000};
-constexpr std::size_t kFixed = 96, kState = 64;  // SOURCE: session_file.h
+constexpr std::size_t kFixed = 104, kState = 64;  // SOURCE: session_file.h
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -162,6 +162,64 @@ TEST_CASE("SessionFile: a session that must replay is loaded as such") {
   CHECK(g.cache->resume_from() == 96);
 }
 
+TEST_CASE("SessionFile: tiles and windows come back, and nothing of what was rolled back") {
+  Fixture f = tiled();
+  f.grow(190);
+  f.scribble(3);
+  f.cache->truncate(180);  // rows 30 .. 179 are left, of which 180 - 128 wants 48 ..
+  const std::string file = saved(*f.cache);
+  Fixture into = tiled();
+  REQUIRE(load(bytes_of(file), into).ok());
+  CHECK(into.cache->kv_end() == 180);
+  CHECK(into.cache->kv_sealed() == 48);
+  CHECK(into.cache->resume_from() == f.cache->resume_from());
+  CHECK(saved(*into.cache) == file);
+  const auto byte = [&](std::size_t state, std::size_t page, std::size_t at) -> std::byte& {
+    return f.cache->table().states[state].host_pages[page][at];
+  };
+  constexpr std::size_t kTile4 = 512, kBlock4 = 4 * kTile4, kRow = 128;  // kt4: 16 x 64 half bytes
+  const auto stays = [&](std::byte& at) {
+    at ^= std::byte{0xff};
+    const bool same = saved(*f.cache) == file;
+    at ^= std::byte{0xff};
+    return same;
+  };
+  CHECK(stays(byte(1, 0, 0)));                       // sinks are no tile
+  CHECK_FALSE(stays(byte(1, 0, kTile4)));            // tokens 16 .. 31
+  CHECK_FALSE(stays(byte(1, 0, kBlock4 + 2 * 47)));  // scale of token 47
+  CHECK(stays(byte(1, 0, kBlock4 + 2 * 48)));
+  CHECK(stays(byte(1, 0, 3 * kTile4)));  // not sealed yet
+  CHECK(stays(byte(1, 1, 0)));
+  CHECK_FALSE(stays(byte(3, 0, 0)));                 // a sink's row
+  CHECK_FALSE(stays(byte(3, 0, (16 + 30) * kRow)));  // the oldest row in the ring
+  CHECK(stays(byte(3, 0, (16 + 29) * kRow)));        // was token 189
+}
+
+TEST_CASE("SessionFile: a window that lacks rows, or other parts in f16, are refused") {
+  Fixture f = tiled();
+  f.grow(180);
+  const std::string file = saved(*f.cache);
+  const auto with_rows = [&](std::uint64_t n) {
+    std::string forged = file;
+    std::memcpy(forged.data() + 72, &n, 8);
+    std::vector<std::size_t> sections{180 * 4, 4000, 8};
+    for (std::size_t i = 0; i < f.cache->n_states(); ++i)
+      sections.push_back(static_cast<std::size_t>(f.cache->n_units(i)) * f.cache->unit_bytes(i));
+    reseal(forged, f.cache->n_states(), sections);
+    Fixture into = tiled();
+    return load(bytes_of(forged), into).status();
+  };
+  CHECK(with_rows(160).ok());  // as many as the ring has
+  CHECK(with_rows(132).ok());  // from 48 on: what the next token reads
+  CHECK(with_rows(0).code() == Code::invalid_argument);
+  for (const std::uint64_t n : {131ull, 161ull, 180ull, 1ull << 40, ~0ull})
+    CHECK(with_rows(n).code() == Code::corrupt);
+  Fixture other = tiled();
+  REQUIRE(other.cache->state_info(3).format == "f16/16/128/h");
+  Fixture rows;
+  CHECK(load(bytes_of(file), rows).status().code() == Code::invalid_argument);
+}
+
 TEST_CASE("SessionFile: every flipped bit is found") {
   std::string file = saved(*small().cache);
   REQUIRE(load_status(bytes_of(file)).ok());
@@ -223,7 +281,7 @@ TEST_CASE("SessionFile: a file that ends anywhere too early, or too late, is ref
 TEST_CASE("SessionFile: fields that lie are refused though the checksums are right") {
   CHECK(forged<std::uint64_t>(24, kExpected.fingerprint).ok());  // forged() itself breaks nothing
   CHECK(forged<char>(0, 'X').code() == Code::corrupt);
-  CHECK(forged<std::uint32_t>(8, 2).code() == Code::unsupported);  // version
+  CHECK(forged<std::uint32_t>(8, 1).code() == Code::unsupported);  // version
   for (std::uint32_t n : {0u, 3u, 5u, 0xffffffffu})                // n_states
     CHECK_FALSE(forged(12, n).ok());
   for (std::uint64_t n :
@@ -234,7 +292,8 @@ TEST_CASE("SessionFile: fields that lie are refused though the checksums are rig
     CHECK_FALSE(forged(40, n).ok());              // columns
     CHECK_FALSE(forged(48, n).ok());              // logits
     CHECK_FALSE(forged(56, n).ok());              // note
-    if (n != 0) CHECK_FALSE(forged(64, n).ok());  // reserved
+    CHECK_FALSE(forged(64, n).ok());              // slots
+    if (n != 0) CHECK_FALSE(forged(72, n).ok());  // rows in windows: it has none
     for (std::size_t field = 24; field < kState; field += 8)
       CHECK_FALSE(forged(kFixed + kState + field, n).ok());  // dims and bytes of the keys
   }

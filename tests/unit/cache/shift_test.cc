@@ -79,7 +79,7 @@ TEST_CASE("Cache: a full cache drops whole pages behind the kept ones") {
   f.cache->truncate(385);  // a replay would begin before the drop, with tokens that saw more
   CHECK(f.cache->next_index() == 64);
   run_to(386, 100);
-  f.cache->abandon_step();
+  f.cache->abandon_step(387);
   CHECK(f.cache->next_index() == 64);
   run_to(400, 100);
   f.cache->set_kept(100);

@@ -45,6 +45,12 @@ std::vector<Row> valid_rows() {
   const Shape page{2, kPageTokens, 16};
   const Value k = make(Role::state, page, DType::f16, StateKind::kv_k);
   const Value v = make(Role::state, page, DType::f16, StateKind::kv_v);
+  Value k_tiles = make(Role::state, {2, kPageTokens, 64}, DType::f16, StateKind::kv_k);
+  Value v_tiles = make(Role::state, {2, kPageTokens, 64}, DType::f16, StateKind::kv_v);
+  k_tiles.kv = quant::KvFormat::kt4;
+  v_tiles.kv = quant::KvFormat::kt2;
+  const Value window = make(Role::state, {4, 64, 64}, DType::f16, StateKind::kv_window);
+  const KvWindowAttr tiles{16, 32};
   const Value ring = make(Role::state, {4, 10}, DType::f32, StateKind::conv);
   const Value ids = make(Role::input, {kTokens}, DType::i32);
   const Value chosen = make(Role::input, {kTokens, 2}, DType::i32);
@@ -59,6 +65,12 @@ std::vector<Row> valid_rows() {
       {Op::rope, rope, {act(32), weight({8})}},
       {Op::kv_append, {}, {act(32), act(32), k, v}},
       {Op::attention, AttentionAttr{1, 4, 2, 16, 0}, {act(64), k, v}},
+      {Op::rotate, RotateAttr{}, {act(128), weight({128})}, 0, 0b1},
+      {Op::kv_seal, tiles, {act(128), act(128), k_tiles, v_tiles, window}},
+      {Op::tile_attention,
+       AttentionAttr{1, 4, 2, 64, 0, tiles},
+       {act(256), act(128), act(128), k_tiles, v_tiles, window}},
+      {Op::kv_window, tiles, {act(128), act(128), window}},
       {Op::short_conv, ShortConvAttr{3}, {act(30), weight({10, 3}), ring, weight({10})}},
       {Op::moe_route, route, {act(6), weight({6})}, 0, 0b1},
       {Op::moe_matmul, {}, {act(32), weight({6, 5, 32}), chosen}, 0b100},
@@ -151,6 +163,18 @@ TEST_CASE("Infer.RefusesWhatIsWrongInPairs") {
       if (value.role == Role::input) value.dtype = DType::f16;
     check_refused(row, 0, "f16 activations");
   }
+  for (Op op : {Op::kv_seal, Op::tile_attention}) {
+    Row row = row_of(op);
+    const std::size_t k = op == Op::kv_seal ? 2 : 3;
+    row.in[k].kv = row.in[k + 1].kv = quant::KvFormat::plain;
+    check_refused(row, k, "rows for tiles");
+    row = row_of(op);
+    row.in[k + 2].shape.dim[1] = 16 + 32 + 15;
+    check_refused(row, k + 2, "window too small");
+  }
+  pages = row_of(Op::attention);
+  pages.in[1].kv = pages.in[2].kv = quant::KvFormat::kt4;
+  check_refused(pages, 1, "tiles for rows");
   Row vector = row_of(Op::kv_append);
   vector.in[0].per_token = vector.in[1].per_token = false;
   check_refused(vector, 0, "rows of no token");

@@ -19,7 +19,7 @@ Status load_error(const std::vector<TensorSpec>& tensors,
   });
   const Result<Model> model = Model::load(file);
   if (!model.ok()) return model.status();
-  return build_graph(*model, {4, DType::f16, LogitsMode::last, 8}).status();
+  return build_graph(*model, {4, quant::plain_kv(DType::f16), LogitsMode::last, 8}).status();
 }
 
 std::vector<TensorSpec> with(std::vector<TensorSpec> tensors,
@@ -60,12 +60,14 @@ TEST_CASE("Model: layers and sizes come from the tensors") {
   CHECK(config.n_conv_layers() == 1);
   CHECK(config.norm_eps == 1e-5f);  // defaults of the family
   CHECK(config.rope.theta == 1e6f);
-  const Result<Graph> graph = build_graph(*model, {16, DType::f16, LogitsMode::last, 8});
+  const Result<Graph> graph =
+      build_graph(*model, {16, quant::plain_kv(DType::f16), LogitsMode::last, 8});
   REQUIRE_MESSAGE(graph.ok(), graph.status().message());
   CHECK(graph->value(graph->find_value("logits")).shape == Shape{1, 96});
   CHECK(graph->value(graph->find_value("blk.0.conv")).shape == Shape{10, 64});
   CHECK(graph->value(graph->find_value("blk.1.kv.k")).shape == Shape{1, kPageTokens, 32});
-  const Result<Graph> all = build_graph(*model, {16, DType::f16, LogitsMode::all, 8});
+  const Result<Graph> all =
+      build_graph(*model, {16, quant::plain_kv(DType::f16), LogitsMode::all, 8});
   REQUIRE(all.ok());
   CHECK(all->value(all->find_value("logits")).shape == Shape{16, 96});
 }
@@ -82,7 +84,8 @@ TEST_CASE("Model: an untied head is used when there is one") {
   auto tensors = small_lfm2();
   tensors.push_back({"output.weight", {96, 64}});
   const GgufFile file = make_file(tensors, write_small_keys);
-  const Result<Graph> graph = build_graph(*Model::load(file), {1, DType::f16, LogitsMode::last, 0});
+  const Result<Graph> graph =
+      build_graph(*Model::load(file), {1, quant::plain_kv(DType::f16), LogitsMode::last, 0});
   REQUIRE(graph.ok());
   CHECK(graph->find_value("output.weight") != kNoValue);
 }

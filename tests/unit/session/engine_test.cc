@@ -108,8 +108,9 @@ TEST_CASE("Engine: loading reports growing fractions up to one and can be stoppe
 }
 
 TEST_CASE("Engine: the memory plan grows with the context, and only its cache does") {
-  const auto plan = [](std::int64_t capacity, DType kv) {
-    const auto made = Engine::plan_memory(small_file(), on_reference(), capacity, kv);
+  const auto plan = [](std::int64_t capacity, DType rows) {
+    const auto made =
+        Engine::plan_memory(small_file(), on_reference(), capacity, quant::plain_kv(rows));
     REQUIRE_MESSAGE(made.ok(), made.status().message());
     return *made;
   };

@@ -1,0 +1,165 @@
+// rotate, and the three ops over a tiled KV cache. kv_seal: tasks are (tile, head, K or V).
+// tile_attention: tasks as in attention. kv_window: rows of the step are shared out.
+#include <cstring>
+
+#include "backends/cpu/steps/steps.h"
+#include "quant/kv_codecs.h"
+
+namespace runnel::cpu::steps {
+namespace {
+
+static_assert(kTilesCount == static_cast<int>(quant::KvFormat::count));
+static_assert(kKvTokens == quant::kKvTileTokens && kKvChannels == quant::kKvChannels);
+static_assert(kBlockTiles == quant::kKvBlockTiles && kSinkSlots == quant::kKvSinkTokens);
+
+const std::byte* window_of(const StepContext& context, const Operand& window) {
+  return context.state(window).host_pages[0];
+}
+
+/// Byte offset of a head's rows in a window; heads of V follow those of K.
+std::int64_t head_rows(const Operand& window, std::int64_t half, std::int64_t head) {
+  return (half * window.shape[0] / 2 + head) * window.shape[1] * window.row_bytes();
+}
+
+/// One tile of one head and 64 channels: its rows as f32, encoded.
+void seal(const Step& step,
+          const StepContext& context,
+          std::size_t half,
+          std::int64_t first,
+          std::int64_t vector) {
+  const Operand &state = step.in[2 + half], &window = step.in[4];
+  const auto& attr = step.attr_as<KvWindowAttr>();
+  const std::int64_t dh = state.cols(), parts = dh / kKvChannels;
+  const std::int64_t head = vector / parts, part = vector % parts;
+  const std::int64_t split = std::max(context.params.pos, context.params.kv_keep);
+  const std::byte* rows =
+      window_of(context, window) + head_rows(window, static_cast<std::int64_t>(half), head);
+  float tile[kKvCodes];
+  for (std::int64_t t = 0; t < kKvTokens; ++t) {
+    const std::int64_t position = first + t;
+    float* to = tile + t * kKvChannels;
+    if (position >= split) {
+      const float* from = step.in[half].row(position - context.params.pos);
+      std::copy_n(from + head * dh + part * kKvChannels, kKvChannels, to);
+      continue;
+    }
+    const std::int64_t slot = quant::kv_window_slot(position, window.shape[1], attr.sinks);
+    step.kernels->from_f16(rows + slot * window.row_bytes() + part * kKvChannels * 2, to,
+                           kKvChannels);
+  }
+  std::byte* page = context.state(state).host_pages[static_cast<std::size_t>(first / kPageTokens)];
+  std::byte* block = page + static_cast<std::size_t>(vector) * quant::kv_block_bytes(state.kv);
+  const int index = static_cast<int>(first % kPageTokens / kKvTokens);
+  step.kernels->seal({static_cast<Tiles>(state.kv), half == 0, tile,
+                      reinterpret_cast<uint8_t*>(quant::kv_tile_codes(state.kv, block, index)),
+                      reinterpret_cast<uint8_t*>(quant::kv_tile_scales(state.kv, block, index))});
+}
+
+TiledRows tiled_rows(const Step& step,
+                     const StepContext& context,
+                     std::size_t half,
+                     std::int64_t head) {
+  const Operand &rows = step.in[1 + half], &state = step.in[3 + half], &window = step.in[5];
+  const std::int64_t dh = state.cols();
+  const auto block = static_cast<std::int64_t>(quant::kv_block_bytes(state.kv));
+  return {static_cast<Tiles>(state.kv),
+          block,
+          static_cast<std::int64_t>(quant::kv_scales_offset(state.kv)),
+          reinterpret_cast<const void* const*>(context.state(state).host_pages.data()),
+          head * (dh / kKvChannels) * block,
+          window_of(context, window) + head_rows(window, static_cast<std::int64_t>(half), head),
+          rows.row(0) + head * dh,
+          rows.cols()};
+}
+
+std::int64_t tile_tokens(const AttentionAttr& attr) {
+  return std::max<std::int64_t>(1, kAttentionRows / (attr.n_heads / attr.n_kv_heads));
+}
+
+}  // namespace
+
+void rotate(const Step& step, const StepContext& context) {
+  const Operand &x = step.in[0], &gains = step.in[1];
+  const auto& attr = step.attr_as<RotateAttr>();
+  const std::int64_t per_row = x.cols() / kKvChannels;
+  const Range vectors = context.share(x.rows(context.params.n_tokens) * per_row);
+  const bool inverse = attr.direction == quant::Direction::inverse;
+  step.kernels->rotate({step.out[0].row(0), x.row(0), gains.present() ? gains.row(0) : nullptr,
+                        per_row, vectors.begin, vectors.end, attr.signs, inverse, attr.transform,
+                        attr.round});
+}
+
+void kv_seal(const Step& step, const StepContext& context) {
+  const auto& attr = step.attr_as<KvWindowAttr>();
+  const std::int64_t last = context.params.pos + context.params.n_tokens - 1;
+  const std::int64_t end = quant::kv_sealed_before(last, attr.recent);
+  const std::int64_t first = std::max<std::int64_t>(context.params.kv_sealed, attr.sinks);
+  if (first >= end) return;
+  const Operand& state = step.in[2];
+  const std::int64_t vectors = state.shape[0] * (state.cols() / kKvChannels);
+  const std::int64_t tasks = (end - first) / kKvTokens * vectors * 2;
+  for (std::int64_t i; (i = context.take_task()) < tasks;)
+    seal(step, context, static_cast<std::size_t>(i % 2), first + i / 2 / vectors * kKvTokens,
+         i / 2 % vectors);
+}
+
+Scratch tile_attention_scratch(const Graph&, const Node& node) {
+  const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
+  if (attr == nullptr) return {};
+  const std::int64_t rows = tile_tokens(*attr) * (attr->n_heads / attr->n_kv_heads) + 16;
+  Scratch scratch;
+  scratch.own =
+      sizeof(float) * static_cast<std::size_t>(tile_attention_floats(rows, attr->head_dim));
+  return scratch;
+}
+
+void tile_attention(const Step& step, const StepContext& context) {
+  const Operand &q = step.in[0], &out = step.out[0];
+  const auto& attr = step.attr_as<AttentionAttr>();
+  const std::int64_t n_tokens = context.params.n_tokens, per_tile = tile_tokens(attr);
+  const std::int64_t tiles = (n_tokens + per_tile - 1) / per_tile;
+  TileAttentionTask task{};
+  task.row_stride = q.cols();
+  task.group = attr.n_heads / attr.n_kv_heads;
+  task.head_dim = attr.head_dim;
+  task.step_pos = context.params.pos;
+  task.split = std::max(context.params.pos, context.params.kv_keep);
+  task.slots = step.in[5].shape[1];
+  task.sinks = attr.tiles.sinks;
+  task.recent = attr.tiles.recent;
+  task.scale = attr.scale;
+  task.scratch = reinterpret_cast<float*>(context.own);
+  for (std::int64_t i; (i = context.take_task()) < tiles * attr.n_kv_heads;) {
+    const std::int64_t tile = tiles - 1 - i / attr.n_kv_heads, g = i % attr.n_kv_heads;
+    const std::int64_t first = tile * per_tile, column = g * task.group * task.head_dim;
+    task.q = q.row(first) + column;
+    task.out = out.row(first) + column;
+    task.n_tokens = std::min(per_tile, n_tokens - first);
+    task.pos = context.params.pos + first;
+    task.k = tiled_rows(step, context, 0, g);
+    task.v = tiled_rows(step, context, 1, g);
+    step.kernels->tile_attention(task);
+  }
+}
+
+void kv_window(const Step& step, const StepContext& context) {
+  const auto& attr = step.attr_as<KvWindowAttr>();
+  const Operand& window = step.in[2];
+  const std::int64_t pos = context.params.pos, end = pos + context.params.n_tokens;
+  const std::int64_t split = std::max<std::int64_t>(pos, context.params.kv_keep);
+  const std::int64_t ring = window.shape[1] - kSinkSlots, n_heads = window.shape[0] / 2;
+  const Range units = context.share(2 * n_heads);
+  for (std::int64_t u = units.begin; u < units.end; ++u) {
+    const std::int64_t half = u / n_heads, head = u % n_heads;
+    std::byte* rows = context.state(window).host_pages[0] + head_rows(window, half, head);
+    const Operand& x = step.in[static_cast<std::size_t>(half)];
+    for (std::int64_t position = split; position < end; ++position) {
+      if (position >= attr.sinks && position < end - ring) continue;  // overwritten by later ones
+      const std::int64_t slot = quant::kv_window_slot(position, window.shape[1], attr.sinks);
+      step.kernels->to_f16(x.row(position - pos) + head * window.cols(),
+                           rows + slot * window.row_bytes(), window.cols());
+    }
+  }
+}
+
+}  // namespace runnel::cpu::steps

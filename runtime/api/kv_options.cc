@@ -1,0 +1,29 @@
+// C API: which KV cache a session gets.
+#include "runtime/api/error.h"
+#include "runtime/api/handles.h"
+
+namespace runnel::api {
+
+Result<quant::KvPolicy> to_kv_policy(const runnel_session_options& options) {
+  if (options.kv_type != RUNNEL_KV_F16 && options.kv_type != RUNNEL_KV_F32)
+    return Status(Code::invalid_argument, "kv_type is not a runnel_kv_type");
+  quant::KvPolicy policy =
+      quant::plain_kv(options.kv_type == RUNNEL_KV_F32 ? quant::DType::f32 : quant::DType::f16);
+  if (options.kv != nullptr) {
+    const auto named = quant::parse_kv_policy(options.kv);
+    if (!named)
+      return Status(Code::invalid_argument,
+                    "kv is not one of " + std::string(quant::kv_policy_names()));
+    policy = *named;
+  }
+  constexpr std::uint32_t kParts = RUNNEL_KV_NO_SINKS | RUNNEL_KV_NO_RECENT | RUNNEL_KV_NO_ROTATION;
+  if ((options.kv_without & ~kParts) != 0)
+    return Status(Code::invalid_argument, "kv_without has unknown bits");
+  if (!policy.tiled()) return policy;
+  policy.sinks = (options.kv_without & RUNNEL_KV_NO_SINKS) == 0;
+  policy.recent = (options.kv_without & RUNNEL_KV_NO_RECENT) == 0;
+  policy.rotate = (options.kv_without & RUNNEL_KV_NO_ROTATION) == 0;
+  return policy;
+}
+
+}  // namespace runnel::api

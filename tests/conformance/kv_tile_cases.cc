@@ -1,0 +1,207 @@
+// Every pair of K and V formats; lengths around every boundary: a tile (15, 16, 17 tokens), the
+// first sealed tile (143, 144, 145), pages; keys and values that quantise badly.
+#include "tests/conformance/kv_tile_cases.h"
+
+#include <cmath>
+
+namespace runnel::conformance {
+namespace {
+
+using quant::KvFormat;
+
+struct Shapes {
+  int heads, kv_heads, head_dim;
+};
+struct Window {
+  int sinks, recent;
+};
+struct Step {
+  std::int32_t pos, n;
+  std::int32_t kv_keep = 0;
+};
+
+constexpr Window kDefault{16, 128};
+
+Operand activation(std::int64_t rows, std::int64_t cols) {
+  Operand made;
+  made.shape = {rows, cols};
+  return made;
+}
+
+Operand state(const Shape& shape, StateKind kind, KvFormat format) {
+  Operand made;
+  made.role = Role::state;
+  made.shape = shape;
+  made.dtype = DType::f16;
+  made.state = kind;
+  made.kv = format;
+  return made;
+}
+
+std::string numbers(const char* label, std::initializer_list<std::int64_t> values) {
+  std::string text = label;
+  for (const std::int64_t value : values) text += std::to_string(value) + ",";
+  text.back() = ' ';
+  return text;
+}
+
+/// Operands and parameters that the ops share; in = {k, v, window}.
+Case make(Op op, const Shapes& shapes, const Window& window, const Step& step, Fill fill) {
+  Case made;
+  made.op = op;
+  made.dtype = DType::f16;
+  made.max_tokens = step.n + step.n / 3;
+  made.params.pos = step.pos;
+  made.params.n_tokens = step.n;
+  made.params.kv_keep = step.kv_keep;
+  made.name = std::string(schema(op).name) + " T=" + std::to_string(step.n) + "/" +
+              std::to_string(made.max_tokens) + " pos=" + std::to_string(step.pos) + " " +
+              (step.kv_keep > 0 ? numbers("keep=", {step.kv_keep}) : "") +
+              numbers("H,G,dh=", {shapes.heads, shapes.kv_heads, shapes.head_dim}) +
+              numbers("sinks,recent=", {window.sinks, window.recent}) +
+              numbers("fill=", {static_cast<int>(fill)});
+  Operand rows = activation(made.max_tokens, shapes.kv_heads * shapes.head_dim);
+  rows.half = true;
+  rows.fill = fill;
+  const std::int64_t ring = window.recent + 48;
+  Operand slots = state({2 * shapes.kv_heads, quant::kKvSinkTokens + ring, shapes.head_dim},
+                        StateKind::kv_window, KvFormat::plain);
+  slots.fill = fill;
+  made.in = {rows, rows, slots};
+  return made;
+}
+
+Case attention_case(const Shapes& shapes,
+                    const Window& window,
+                    const Step& step,
+                    quant::KvPair formats,
+                    Fill fill) {
+  Case made = make(Op::tile_attention, shapes, window, step, fill);
+  made.name += std::string(info(formats.k).name) + " " + std::string(info(formats.v).name);
+  AttentionAttr attr{1.0f / std::sqrt(static_cast<float>(shapes.head_dim)),
+                     shapes.heads,
+                     shapes.kv_heads,
+                     shapes.head_dim,
+                     0,
+                     {window.sinks, window.recent}};
+  made.attr = attr;
+  const bool fine = formats.k == KvFormat::kt8 && formats.v == KvFormat::kt8;
+  made.dtype = fine ? DType::q8_0 : DType::q4_0;  // only names the tolerance
+  const Shape page{shapes.kv_heads, kPageTokens, shapes.head_dim};
+  Operand k = state(page, StateKind::kv_k, formats.k), v = state(page, StateKind::kv_v, formats.v);
+  k.fill = v.fill = fill;
+  made.in = {activation(made.max_tokens, shapes.heads * shapes.head_dim),
+             made.in[0],
+             made.in[1],
+             k,
+             v,
+             made.in[2]};
+  made.in[0].scale = 2.0f;
+  return made;
+}
+
+std::vector<KvFormat> tiled_formats() {
+  std::vector<KvFormat> formats;
+  for (const quant::KvFormatInfo& row : quant::kKvFormats)
+    if (row.bits > 0) formats.push_back(row.format);
+  return formats;
+}
+
+void attention_cases(std::vector<Case>& cases) {
+  const Shapes shapes{4, 2, 64};
+  for (const KvFormat k : tiled_formats())
+    for (const KvFormat v : tiled_formats()) {
+      const quant::KvPair pair{k, v};
+      for (const Step& step : {Step{399, 1}, Step{130, 70}})
+        cases.push_back(attention_case(shapes, kDefault, step, pair, Fill::normal));
+      cases.push_back(attention_case(shapes, {0, 0}, {130, 70}, pair, Fill::normal));
+    }
+  const quant::KvPair mixed{KvFormat::kt8, KvFormat::kt4}, low{KvFormat::kt3, KvFormat::kt2};
+  for (const std::int32_t length : {1,   15,  16,  17,  31,  32,  33,  63,  64,  65,  143, 144,
+                                    145, 159, 160, 161, 191, 192, 193, 207, 208, 209, 1000})
+    for (const Window& window : {kDefault, Window{0, 0}, Window{16, 0}, Window{0, 128}}) {
+      cases.push_back(attention_case(shapes, window, {length - 1, 1}, mixed, Fill::normal));
+      cases.push_back(attention_case(shapes, window, {0, length}, low, Fill::normal));
+    }
+  for (const Fill fill : {Fill::zeros, Fill::one_hot, Fill::biased})
+    for (const KvFormat format : tiled_formats())
+      cases.push_back(attention_case(shapes, kDefault, {200, 5}, {format, format}, fill));
+  for (const Shapes& other : {Shapes{1, 1, 64}, Shapes{32, 8, 64}, Shapes{6, 2, 128},
+                              Shapes{9, 3, 64}, Shapes{16, 1, 128}})
+    for (const Step& step : {Step{300, 1}, Step{250, 37}, Step{170, 20, 185}})
+      for (const quant::KvPair& pair : {mixed, low, quant::KvPair{KvFormat::kt4, KvFormat::kt8}})
+        cases.push_back(attention_case(other, kDefault, step, pair, Fill::normal));
+}
+
+void seal_cases(std::vector<Case>& cases) {
+  struct Row {
+    Step step;
+    std::int32_t sealed;
+    Window window;
+  };
+  const Row rows[] = {
+      {{143, 1}, 0, {0, 128}}, {{142, 1}, 0, {0, 128}},       {{159, 1}, 16, kDefault},
+      {{0, 300}, 0, kDefault}, {{150, 200}, 16, kDefault},    {{10, 60}, 0, {0, 0}},
+      {{0, 16}, 0, {0, 0}},    {{140, 40, 155}, 0, {0, 128}}, {{300, 30, 310}, 160, {16, 128}}};
+  for (const Row& row : rows)
+    for (const KvFormat k : tiled_formats())
+      for (const Shapes& shapes : {Shapes{4, 2, 64}, Shapes{2, 1, 128}}) {
+        const KvFormat v = k == KvFormat::kt8 ? KvFormat::kt3 : k;
+        Case made = make(Op::kv_seal, shapes, row.window, row.step, Fill::normal);
+        made.name += std::string(info(k).name) + " " + std::string(info(v).name);
+        made.attr = KvWindowAttr{row.window.sinks, row.window.recent};
+        made.params.kv_sealed = row.sealed;
+        const Shape page{shapes.kv_heads, kPageTokens, shapes.head_dim};
+        made.in = {made.in[0], made.in[1], state(page, StateKind::kv_k, k),
+                   state(page, StateKind::kv_v, v), made.in[2]};
+        cases.push_back(made);
+      }
+}
+
+void window_cases(std::vector<Case>& cases) {
+  for (const Step& step : {Step{0, 1}, Step{0, 20}, Step{10, 10}, Step{500, 1}, Step{170, 300},
+                           Step{40, 20, 50}, Step{40, 5, 60}})
+    for (const Window& window : {kDefault, Window{0, 0}})
+      for (const Shapes& shapes : {Shapes{4, 2, 64}, Shapes{2, 1, 128}}) {
+        Case made = make(Op::kv_window, shapes, window, step, Fill::normal);
+        made.attr = KvWindowAttr{window.sinks, window.recent};
+        cases.push_back(made);
+      }
+}
+
+void rotate_cases(std::vector<Case>& cases) {
+  for (const std::int32_t n : {1, 5, 33})
+    for (const std::int64_t vectors : {1, 2, 32})
+      for (const auto direction : {quant::Direction::forward, quant::Direction::inverse})
+        for (const bool transform : {true, false})
+          for (const bool gains : {false, true}) {
+            Case made;
+            made.op = Op::rotate;
+            made.max_tokens = n + 1;
+            made.params.n_tokens = n;
+            made.name = "rotate T=" + std::to_string(n) + " n=" + std::to_string(vectors) +
+                        (direction == quant::Direction::forward ? " forward" : " inverse") +
+                        (transform ? "" : " round only") + (gains ? " gains" : "");
+            made.attr = RotateAttr{quant::hadamard_signs(n, 0), direction, transform, !gains};
+            made.in = {activation(n + 1, vectors * quant::kKvChannels)};
+            if (gains) {
+              Operand gain;
+              gain.role = Role::weight;
+              gain.shape = {vectors * quant::kKvChannels};
+              gain.fill = Fill::ties;
+              made.in.push_back(gain);
+            }
+            cases.push_back(made);
+          }
+}
+
+}  // namespace
+
+void kv_tile_cases(std::vector<Case>& cases) {
+  rotate_cases(cases);
+  seal_cases(cases);
+  attention_cases(cases);
+  window_cases(cases);
+}
+
+}  // namespace runnel::conformance
