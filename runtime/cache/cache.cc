@@ -15,15 +15,6 @@ std::int64_t pages_for(std::int64_t tokens) {
   return (tokens + kPageTokens - 1) / kPageTokens;
 }
 
-/// Copies a whole buffer to one of the same backend and size.
-Status copy_buffer(Backend& backend, Buffer& to, Buffer& from) {
-  const BufferView source{&from, 0, from.size()}, target{&to, 0, to.size()};
-  if (from.host() != nullptr) return backend.upload(target, {from.host(), from.size()});
-  std::vector<std::byte> staging(from.size());
-  RUNNEL_TRY(backend.download(staging, source));
-  return backend.upload(target, staging);
-}
-
 std::string format_of(const Value& value, const CacheOptions& options) {
   if (is_kv(value.state) && value.kv != quant::KvFormat::plain)
     return std::string(quant::info(value.kv).name);
@@ -38,13 +29,16 @@ std::string format_of(const Value& value, const CacheOptions& options) {
 
 CacheBytes Cache::bytes(const Graph& graph, std::int64_t capacity) {
   CacheBytes total;
+  std::size_t window = 0;
   for (const Value& value : graph.values()) {
     if (value.role != Role::state) continue;
     if (is_kv(value.state))
       total.kv += state_bytes(value) * static_cast<std::size_t>(pages_for(capacity));
     else
-      (value.state == StateKind::conv ? total.conv : total.kv) += state_bytes(value);
+      (value.state == StateKind::conv ? total.conv : window) += state_bytes(value);
   }
+  total.kv += window;
+  if (window > 0) total.kv += kAnchors * (window + total.conv);
   return total;
 }
 
@@ -89,7 +83,7 @@ Result<std::unique_ptr<Cache>> Cache::empty_copy() const {
 
 Result<std::unique_ptr<Cache>> Cache::fork(const Cache& like) const {
   RUNNEL_ASSIGN(std::unique_ptr<Cache> child, like.empty_copy());
-  if (rings_ != nullptr) RUNNEL_TRY(copy_buffer(backend_, *child->rings_, *rings_));
+  if (rings_ != nullptr) RUNNEL_TRY(copy_buffer(*child->rings_, *rings_));
   const auto n_pages = std::min(pages_.size(), static_cast<std::size_t>(pages_for(kv_end_)));
   child->pages_.assign(pages_.begin(), pages_.begin() + static_cast<std::ptrdiff_t>(n_pages));
   child->tokens_.reserve(static_cast<std::size_t>(std::max(like.capacity(), size())));
@@ -100,6 +94,7 @@ Result<std::unique_ptr<Cache>> Cache::fork(const Cache& like) const {
   child->conv_low_ = conv_low_;
   child->replay_start_ = replay_start_;
   child->window_low_ = window_low_;
+  child->anchors_ = anchors_;
   child->sealed_ = sealed_;
   child->rebind();
   return child;
@@ -116,11 +111,23 @@ void Cache::trim() {
   rebind();
 }
 
+std::vector<const Buffer*> Cache::buffers() const {
+  std::vector<const Buffer*> all;
+  if (rings_ != nullptr) all.push_back(rings_.get());
+  for (const auto& page : pages_) all.push_back(page.get());
+  for (const Anchor& anchor : anchors_) all.push_back(anchor.rings.get());
+  return all;
+}
+
 CacheBytes Cache::held() const {
   CacheBytes total;
   for (const State& state : states_) {
     if (state.info.kind == StateKind::conv) total.conv += state.bytes;
     if (state.info.kind == StateKind::kv_window) total.kv += state.bytes;
+  }
+  for (const Anchor& anchor : anchors_) {
+    total.kv += ring_bytes_;
+    if (anchor.rings.use_count() > 1) total.shared += ring_bytes_;
   }
   for (const auto& page : pages_) {
     total.kv += page_bytes_;
@@ -153,7 +160,7 @@ Status Cache::own_page(std::size_t index) {
     return {};
   }
   if (static_cast<std::int64_t>(index) * kPageTokens < kv_end_)
-    RUNNEL_TRY(copy_buffer(backend_, *fresh, *pages_[index]));
+    RUNNEL_TRY(copy_buffer(*fresh, *pages_[index]));
   pages_[index] = std::move(fresh);
   return {};
 }
@@ -201,40 +208,37 @@ void Cache::abandon_step(std::int64_t end) {
   plan_resume();
 }
 
-bool Cache::window_reaches(std::int64_t slot) const {
-  // Rows that a step from `slot` on may seal or read; sinks have places of their own.
-  return window_ == 0 || sealed_at(slot) >= window_low_;
+std::int64_t Cache::replay_from(std::int64_t end) const {
+  return std::max<std::int64_t>(0, end - replay_reach());
 }
 
-/// Whether the conv columns that a step from slot `kv_end` on reads are in the rings.
-bool Cache::columns_reach(std::int64_t kv_end) const {
-  return options_.n_conv_layers == 0 ||
-         std::max<std::int64_t>(0, kv_end - (options_.conv_kernel - 1)) >= conv_low_;
+/// Slot that a step runs from when KV ends at `end`, with conv columns and window rows from those
+/// slots on: `end`, or earlier for a replay, or -1 when rows are missing.
+std::int64_t Cache::resume_at(std::int64_t end,
+                              std::int64_t conv_low,
+                              std::int64_t window_low) const {
+  const std::int64_t oldest = std::max<std::int64_t>(0, end - (options_.conv_kernel - 1));
+  const bool replays = options_.n_conv_layers > 0 && oldest < conv_low;
+  const std::int64_t from = replays ? replay_from(end) : end;
+  return window_ == 0 || sealed_at(from) >= window_low ? from : -1;
 }
 
-std::int64_t Cache::replay_from(std::int64_t kv_end) const {
-  return std::max<std::int64_t>(0, kv_end - replay_reach());
-}
-
-bool Cache::reaches(std::int64_t n) const {
-  return n <= next_index() && dropped() == 0 &&
-         window_reaches(columns_reach(n) ? n : replay_from(n));
-}
-
-/// Where to go on from with KV up to kv_end_ and conv columns from conv_low_ on.
+/// Where to go on from with KV up to kv_end_.
 void Cache::plan_resume() {
-  resume_from_ = kv_end_;
-  if (!columns_reach(kv_end_)) {
-    // Tokens from before a drop saw what is gone: their replay would differ.
-    if (gap() > 0 && next_index() - replay_reach() < shift_begin(*options_.shift, shift_))
-      return start_over(shift_.epoch, kept());
-    conv_low_ = kNoColumns;
-    resume_from_ = replay_start_ = replay_from(kv_end_);
+  if (kv_end_ == 0) conv_low_ = window_low_ = 0;  // nothing before it is read
+  std::int64_t from = resume_at(kv_end_, conv_low_, window_low_);
+  if (from < 0) {
+    if (gap() > 0) return start_over(shift_.epoch, 0);
+    return_to_anchor();
+    from = resume_at(kv_end_, conv_low_, window_low_);
   }
-  if (window_reaches(resume_from_)) return;
-  // Rows that are gone cannot be made from tiles: they have been rounded.
-  if (gap() > 0) return start_over(shift_.epoch, 0);
-  kv_end_ = resume_from_ = replay_start_ = sealed_ = window_low_ = conv_low_ = 0;
+  resume_from_ = from;
+  if (from == kv_end_) return;
+  // Tokens from before a drop saw what is gone: their replay would differ.
+  if (gap() > 0 && next_index() - replay_reach() < shift_begin(*options_.shift, shift_))
+    return start_over(shift_.epoch, kept());
+  conv_low_ = kNoColumns;
+  replay_start_ = from;
 }
 
 void Cache::truncate(std::int64_t n) {
@@ -248,6 +252,7 @@ void Cache::truncate(std::int64_t n) {
   kv_end_ = n - dropped();
   sealed_ = std::min(sealed_, kv_end_ / quant::kKvTileTokens * quant::kKvTileTokens);
   plan_resume();
+  clip_anchors();
   // Pages past the end are kept for what comes next, unless they belong to others as well.
   const auto n_pages = static_cast<std::size_t>(pages_for(kv_end_));
   const std::size_t before = pages_.size();

@@ -11,48 +11,20 @@
 //
 // Tiled KV (Value::kv) keeps a window of f16 rows besides: the first tokens and a ring of the
 // newest. Tiles are sealed from those rows and a step reads both, so a step can start at a position
-// when the ring still holds the rows from kv_sealed_before() on; a rollback further than the ring
-// reaches starts over from position 0, which gives the same bits as having never gone further.
+// when the ring still holds the rows from kv_sealed_before() on. Rows that are gone cannot be made
+// from tiles, which are rounded: a rollback further than the ring reaches goes on from an anchor
+// (state.h) before it, or from position 0, with the same bits as if it had never gone further.
 #pragma once
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "runtime/backend/backend.h"
-#include "runtime/cache/shift.h"
-#include "runtime/graph/graph.h"
+#include "runtime/cache/state.h"
 
 namespace runnel {
-
-using TokenId = std::int32_t;
-
-struct CacheOptions {
-  std::int64_t capacity = 0;     // tokens
-  std::int64_t conv_kernel = 0;  // L; 0 without conv layers
-  std::int64_t n_conv_layers = 0;
-  std::optional<ShiftPlan> shift = {};  // none: a full cache is an error
-  quant::KvPolicy kv = {};
-};
-
-/// Bytes of a cache: all that a full one takes, or what one holds now.
-struct CacheBytes {
-  std::size_t kv = 0, conv = 0;  // kv: pages and windows
-  std::size_t shared = 0;        // of kv: in pages that other caches hold, too
-};
-
-/// One state of the sequence, as session files describe it.
-struct StateInfo {
-  StateKind kind = StateKind::none;
-  DType dtype = DType::f32;
-  Shape shape;
-  quant::KvFormat tiles = quant::KvFormat::plain;  // of pages
-  std::string format;                              // what its bytes mean, at most 16 characters
-  bool operator==(const StateInfo&) const = default;
-};
 
 class Cache {
  public:
@@ -73,16 +45,23 @@ class Cache {
   Result<std::unique_ptr<Cache>> empty_copy() const;
   /// Whether the states are of the same kinds, formats and shapes.
   bool same_states(const Cache& other) const;
-  /// Whether truncate(n) keeps what was computed, but for the replay of a few tokens.
-  bool reaches(std::int64_t n) const;
+  /// Of the first n tokens, those that truncate(n) leaves computed: n when a replay of a few tokens
+  /// will do, less when it goes back to an anchor. 0 after a drop.
+  std::int64_t keeps(std::int64_t n) const;
+  bool reaches(std::int64_t n) const { return keeps(n) == n; }
+  /// Remembers rings and windows as they are, so that a later rollback to about here is cheap. No
+  /// effect without windows, while tokens are due to be computed again, or out of memory. The
+  /// newest kAnchors are kept.
+  void place_anchor();
+  static constexpr std::size_t kAnchors = 2;
   /// Lets go of pages behind the last token.
   void trim();
   /// Pages of the tokens so far, and maybe of more.
   std::span<const std::shared_ptr<Buffer>> pages() const { return pages_; }
   /// What it holds now.
   CacheBytes held() const;
-  /// Of that, what no other cache shares and no token more or less changes: rings and windows.
-  std::size_t ring_bytes() const { return ring_bytes_; }
+  /// Every buffer it holds; forks hold some of them, too.
+  std::vector<const Buffer*> buffers() const;
 
   std::int64_t capacity() const { return options_.capacity; }
   /// Tokens it holds before any is dropped.
@@ -146,12 +125,7 @@ class Cache {
   /// Slots that n_tokens tokens take, all of them computed.
   std::int64_t n_slots(std::int64_t n_tokens) const;
   const std::optional<ShiftPlan>& shift_plan() const { return options_.shift; }
-  /// How much of the sequence its states hold.
-  struct Extent {
-    std::int64_t slots = 0;    // with KV; 0: all is computed again
-    std::int64_t columns = 0;  // newest ones, of the convolutions; 0: a replay is due
-    std::int64_t rows = 0;     // newest ones, in windows; 0 without windows
-  };
+  /// Half computed again is as good as nothing.
   Extent extent() const;
   /// Rows that a window holds behind those of the first tokens; 0 without windows.
   std::int64_t window_rows() const { return window_; }
@@ -176,12 +150,15 @@ class Cache {
   };
   Cache(Backend& backend, const CacheOptions& options) : backend_(backend), options_(options) {}
   Status own_page(std::size_t index);
+  Status copy_buffer(Buffer& to, Buffer& from) const;
   BufferView unit_view(std::size_t state, std::int64_t unit) const;
   void rebind();
   void plan_resume();
-  bool columns_reach(std::int64_t kv_end) const;
-  std::int64_t replay_from(std::int64_t kv_end) const;
-  bool window_reaches(std::int64_t slot) const;
+  std::int64_t replay_from(std::int64_t end) const;
+  std::int64_t resume_at(std::int64_t end, std::int64_t conv_low, std::int64_t window_low) const;
+  const Anchor* anchor_for(std::int64_t end) const;
+  void return_to_anchor();
+  void clip_anchors();
   /// Slots in tiles once those below `end` are computed.
   std::int64_t sealed_at(std::int64_t end) const {
     return quant::kv_sealed_before(end - 1, options_.kv.recent_tokens());
@@ -203,6 +180,7 @@ class Cache {
   std::unique_ptr<Buffer> rings_;
   /// Shared, because forks of a sequence hold the same pages and any of them may go first.
   std::vector<std::shared_ptr<Buffer>> pages_;
+  std::vector<Anchor> anchors_;  // oldest first
   std::vector<TokenId> tokens_;
   Shift shift_;
   std::int64_t kv_end_ = 0, resume_from_ = 0;  // slots

@@ -22,6 +22,7 @@ void Cache::apply_shift() {
   const std::int64_t gone = next.hole_end - shift_.hole_end;
   const auto first = pages_.begin() + kept() / kPageTokens;
   pages_.erase(first, first + gone / kPageTokens);
+  anchors_.clear();  // they speak of slots
   kv_end_ -= gone;
   resume_from_ -= gone;
   if (conv_low_ != kNoColumns) conv_low_ -= gone;
@@ -36,6 +37,7 @@ void Cache::apply_shift() {
 
 /// Back to the beginning of an epoch: at most the kept tokens have their KV.
 void Cache::start_over(std::int64_t epoch, std::int64_t kv_end) {
+  anchors_.clear();  // they speak of slots
   shift_ = epoch_begin(epoch);
   kv_end_ = kv_end;
   sealed_ = std::min(sealed_, kv_end_ / quant::kKvTileTokens * quant::kKvTileTokens);

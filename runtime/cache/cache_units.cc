@@ -38,7 +38,7 @@ void keep_tiles(const StateInfo& info,
 
 }  // namespace
 
-Cache::Extent Cache::extent() const {
+Extent Cache::extent() const {
   Extent now;
   if (next_index() != size()) return now;  // half computed again is as good as nothing
   now.slots = kv_end_;

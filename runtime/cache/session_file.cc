@@ -250,7 +250,7 @@ bool take_shift(const Header& header, Cache& cache) {
   return true;
 }
 
-Cache::Extent extent_of(const Header& header) {
+Extent extent_of(const Header& header) {
   return {static_cast<std::int64_t>(header.n_slots), static_cast<std::int64_t>(header.n_columns),
           static_cast<std::int64_t>(header.n_rows)};
 }
@@ -289,7 +289,7 @@ Status save_session(const std::string& path, const Cache& cache, const SessionEx
   header.n_states = static_cast<std::uint32_t>(cache.n_states());
   header.fingerprint = extras.fingerprint;
   header.n_tokens = cache.tokens().size();
-  const Cache::Extent extent = cache.extent();
+  const Extent extent = cache.extent();
   const bool complete = cache.next_index() == cache.size();
   header.n_slots = static_cast<std::uint64_t>(extent.slots);
   header.n_columns = static_cast<std::uint64_t>(extent.columns);

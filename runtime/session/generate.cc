@@ -116,7 +116,12 @@ Result<GenerateResult> Session::chat(const nlohmann::ordered_json& messages,
   RUNNEL_ASSIGN(const std::string prompt, engine_.render_chat(messages, tools, true));
   const std::vector<TokenId> ids =
       engine_.tokenizer()->encode(prompt, {Bos::as_model, Specials::parse});
-  if (cache_->shift_plan()) keep_first(system_tokens(messages, tools, ids));
+  if (cache_->shift_plan() || options_.kv.tiled()) {
+    const std::int64_t n_system = system_tokens(messages, tools, ids);
+    keep_first(n_system);
+    // Nobody can go back to there from a cache of tiles, so the store gets it as it passes by.
+    if (options_.kv.tiled() && engine_.prefixes() != nullptr) shared_end_ = n_system;
+  }
   Result<std::int64_t> reused = set_tokens(ids);
   GenerateResult result;
   if (!reused.ok() && reused.status().code() != Code::cancelled) return reused.status();

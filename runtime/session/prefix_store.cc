@@ -10,7 +10,7 @@ namespace {
 std::int64_t usable(const Cache& entry, std::span<const TokenId> ids, const Cache& like) {
   if (!entry.same_states(like)) return 0;
   const std::int64_t n = std::min(entry.match_prefix(ids), like.room_undropped());
-  return entry.reaches(n) ? n : 0;
+  return entry.keeps(n);
 }
 
 }  // namespace
@@ -30,11 +30,9 @@ PrefixStore::~PrefixStore() {
 std::size_t PrefixStore::held_bytes() const {
   std::set<const Buffer*> seen;
   std::size_t bytes = 0;
-  for (const Entry& entry : entries_) {
-    bytes += entry.cache->ring_bytes();
-    for (const auto& page : entry.cache->pages())
-      if (seen.insert(page.get()).second) bytes += page->size();
-  }
+  for (const Entry& entry : entries_)
+    for (const Buffer* buffer : entry.cache->buffers())
+      if (seen.insert(buffer).second) bytes += buffer->size();
   return bytes;
 }
 

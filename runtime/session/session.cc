@@ -147,7 +147,8 @@ Status Session::advance(std::span<const TokenId> ids, const OnRows* on_rows) {
     std::int64_t n = 0;
     {
       const auto lock = engine_.exclusive();
-      RUNNEL_ASSIGN(n, cache_->begin_step(end, chunk));
+      const bool cut = cache_->next_index() < shared_end_ && shared_end_ < end;
+      RUNNEL_ASSIGN(n, cache_->begin_step(cut ? shared_end_ : end, chunk));
     }
     if (cache_->dropped() > dropped)
       engine_.log()(LogLevel::warn, "context full: dropped=", cache_->dropped(),
@@ -159,8 +160,10 @@ Status Session::advance(std::span<const TokenId> ids, const OnRows* on_rows) {
                                                 : ids[static_cast<std::size_t>(index - known)]);
     }
     RUNNEL_TRY(step(pending_, on_rows));
+    if (cache_->next_index() == shared_end_) leave_prefix();
   }
   have_logits_ = true;
+  if (ids.size() > 1 && on_rows == nullptr) cache_->place_anchor();  // other replies begin here
   return {};
 }
 

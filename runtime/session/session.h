@@ -124,7 +124,8 @@ class Session {
   Engine& engine_;
   SessionOptions options_;
   std::unique_ptr<Cache> cache_;
-  std::int64_t n_foreign_ = 0;  // first tokens whose state a file said: never for other sessions
+  std::int64_t shared_end_ = 0;  // tokens that other conversations begin with; 0: unknown
+  std::int64_t n_foreign_ = 0;   // first tokens whose state a file said: never for other sessions
   SamplingParams sampling_;
   std::unique_ptr<Sampler> sampler_;
   bool history_stale_ = true;  // the sampler's history must be rebuilt from tokens()

@@ -37,9 +37,12 @@ inline EnginePtr demo_engine() {
   return {engine, runnel_engine_destroy};
 }
 
-inline SessionPtr demo_session(runnel_engine* engine) {
+inline SessionPtr demo_session(runnel_engine* engine, const char* kv = "f16") {
+  runnel_session_options options;
+  runnel_session_options_init(&options);
+  options.kv = kv;
   runnel_session* session = nullptr;
-  REQUIRE_MESSAGE(runnel_session_create(engine, nullptr, &session) == RUNNEL_OK,
+  REQUIRE_MESSAGE(runnel_session_create(engine, &options, &session) == RUNNEL_OK,
                   runnel_last_error());
   return {session, runnel_session_destroy};
 }

@@ -139,23 +139,25 @@ TEST_CASE("Api: a system prompt shared by sessions is computed once") {
   runnel_engine* raw = nullptr;
   REQUIRE(runnel_engine_create(&options, &raw) == RUNNEL_OK);
   const EnginePtr engine(raw, runnel_engine_destroy);
-  const std::string system(300, 'x');
-  for (const char* question : {"What is 12 + 30?", "What is 1 + 1?"}) {
-    const runnel_message messages[] = {{sizeof(runnel_message), "system", system.c_str()},
-                                       {sizeof(runnel_message), "user", question}};
-    const SessionPtr session = demo_session(engine.get());
-    runnel_generate_options generate;
-    runnel_generate_options_init(&generate);
-    generate.max_tokens = 2;
-    runnel_generate_result result;
-    runnel_generate_result_init(&result);
-    REQUIRE(runnel_session_chat(session.get(), messages, 2, nullptr, &generate, &result) ==
-            RUNNEL_OK);
-    if (question[8] == '1' && question[9] == '2')
-      CHECK(result.n_reused_tokens == 0);
-    else
-      CHECK(result.n_reused_tokens > 20);
-  }
+  for (const char* kv : {"f16", "kv4"})
+    for (const char* question : {"What is 12 + 30?", "What is 1 + 1?"}) {
+      CAPTURE(kv);
+      const std::string system(300, kv[0]);
+      const runnel_message messages[] = {{sizeof(runnel_message), "system", system.c_str()},
+                                         {sizeof(runnel_message), "user", question}};
+      const SessionPtr session = demo_session(engine.get(), kv);
+      runnel_generate_options generate;
+      runnel_generate_options_init(&generate);
+      generate.max_tokens = 2;
+      runnel_generate_result result;
+      runnel_generate_result_init(&result);
+      REQUIRE(runnel_session_chat(session.get(), messages, 2, nullptr, &generate, &result) ==
+              RUNNEL_OK);
+      if (question[8] == '1' && question[9] == '2')
+        CHECK(result.n_reused_tokens == 0);
+      else
+        CHECK(result.n_reused_tokens > 20);
+    }
 }
 
 TEST_CASE("Api: a full context shifts, keeps the system message, and says so") {

@@ -145,6 +145,36 @@ TEST_CASE("Tiled KV: a saved session goes on with the same bits and computes not
     }
 }
 
+TEST_CASE("Tiled KV: another reply to the same prompt computes one token again") {
+  const auto engine = load_engine(converted("tiny-lfm2", kRecipe), "cpu");
+  const auto first = random_ids(250, 320, 17);
+  for (const quant::KvPolicy& kv : policies()) {
+    const auto session = new_session(*engine, {1024, kv, 0});
+    std::vector<TokenId> prompt = first;
+    for (unsigned turn = 0; turn < 3; ++turn) {
+      REQUIRE(session->set_tokens(prompt).ok());
+      const std::vector<float> expected = fresh_logits(*engine, prompt, kv);
+      for (unsigned reply = 0; reply < 3; ++reply) {
+        for (const TokenId id : random_ids(100, 320, 18 + reply))
+          append(*session, std::span(&id, 1));
+        const auto kept = session->set_tokens(prompt);
+        REQUIRE(kept.ok());
+        CHECK(*kept == std::ssize(prompt) - 1);
+        CHECK(last_logits(*session) == expected);
+      }
+      const auto more = random_ids(60, 320, 30 + turn);
+      prompt.insert(prompt.end(), more.begin(), more.end());
+    }
+    // An edited turn goes back to the end of the prompt before it.
+    std::vector<TokenId> edited(prompt.begin(), prompt.begin() + 320);
+    edited.insert(edited.end(), 5, 7);
+    const auto kept = session->set_tokens(edited);
+    REQUIRE(kept.ok());
+    CHECK(*kept == 309);  // the last token of that prompt was computed again
+    CHECK(last_logits(*session) == fresh_logits(*engine, edited, kv));
+  }
+}
+
 TEST_CASE("Tiled KV: a file of another cache is refused") {
   const test::TempDir dir;
   const auto engine = load_engine(converted("tiny-lfm2", kRecipe), "cpu");

@@ -192,6 +192,53 @@ TEST_CASE("Cache: a rollback beyond the ring of rows starts over") {
   CHECK(f.cache->resume_from() == 0);
 }
 
+TEST_CASE("Cache: anchors serve rollbacks to about where they are") {
+  Fixture f = tiled();
+  const auto anchored = [&](std::int64_t at) {
+    f.grow(at);
+    f.cache->place_anchor();
+  };
+  f.scribble(1);
+  anchored(300);
+  const std::byte then = *f.cache->table().states[3].host_pages[0];
+  const std::size_t one = 2 * 176 * 64 * 2 + kRing * 16 * 4;
+  const std::size_t before = f.cache->held().kv;
+  anchored(310);  // too close to the first one
+  CHECK(f.cache->held().kv == before);
+  CHECK(f.cache->keeps(200) == 0);
+  anchored(500);
+  CHECK(f.cache->held().kv > before + one);
+  f.grow(900);
+  f.scribble(2);
+  CHECK(f.cache->keeps(885) == 885);
+  CHECK(f.cache->keeps(860) == 500);
+  CHECK(f.cache->keeps(499) == 499);
+  CHECK(f.cache->keeps(400) == 300);
+  CHECK(f.cache->keeps(299) == 299);
+  f.cache->truncate(520);
+  CHECK(f.cache->size() == 520);
+  CHECK(f.cache->next_index() == 500);
+  CHECK(f.cache->resume_from() == 500);
+  CHECK(f.cache->kv_sealed() == 368);
+  f.grow(520);
+  f.cache->truncate(295);
+  CHECK(f.cache->next_index() == 295);
+  CHECK(f.cache->resume_from() == 291);
+  CHECK(*f.cache->table().states[3].host_pages[0] == then);
+  f.grow(400);  // other tokens from 295 on, for all the cache knows
+  f.cache->truncate(299);
+  CHECK(f.cache->next_index() == 295);  // the anchor is no longer one of token 299
+  auto child = f.cache->fork();
+  REQUIRE(child.ok());
+  CHECK((*child)->keeps(290) == 290);
+  f.cache->truncate(100);
+  CHECK(f.cache->next_index() == 0);
+  CHECK((*child)->keeps(290) == 290);
+  for (std::int64_t at = 150; at < 900; at += 250) anchored(at);
+  CHECK(f.cache->keeps(150) == 0);  // only the newest are kept
+  CHECK(f.cache->keeps(500) == 400);
+}
+
 TEST_CASE("Cache: pages with tiles still to be sealed are not shared with a fork that writes") {
   Fixture f = tiled();
   f.grow(300);  // tiles up to 160 are sealed: page 2 takes the next

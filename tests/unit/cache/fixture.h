@@ -68,7 +68,8 @@ inline Fixture tiled() {
   REQUIRE(made.ok());
   fixture.cache = *std::move(made);
   const CacheBytes bytes = Cache::bytes(graph, 1000);
-  CHECK(bytes.kv == 16 * (2176 + 4224) + 2 * 176 * 64 * 2);
+  const std::size_t window = 2 * 176 * 64 * 2, ring = kRing * 16 * 4;
+  CHECK(bytes.kv == 16 * (2176 + 4224) + window + Cache::kAnchors * (window + ring));
   CHECK(fixture.cache->held().kv == 2 * 176 * 64 * 2);
   return fixture;
 }
