@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "apps/terminal.h"
 #include "runtime/api/runnel.h"
 
 namespace runnel::app {
@@ -73,6 +74,8 @@ EnginePtr open_engine(const ModelFlags& flags, runnel_engine_options options);
 SessionPtr open_session(runnel_engine* engine, const ModelFlags& flags);
 runnel_engine_options engine_options(const ModelFlags& flags);
 runnel_session_options session_options(const ModelFlags& flags);
+/// While it lives, Ctrl-C cancels what the session does.
+InterruptGuard cancel_on_interrupt(runnel_session* session);
 runnel_model_info model_info(const runnel_engine* engine);
 /// Path of the demo model beside the program or the source tree; fails with usage when there is
 /// none.

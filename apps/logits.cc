@@ -70,8 +70,7 @@ void run(const LogitsFlags& flags) {
   };
   const auto n_vocab = static_cast<std::size_t>(model_info(engine.get()).n_vocab);
   Sink sink{NpyFile(flags.out, flags.ids.size(), n_vocab), n_vocab};
-  const InterruptGuard guard(
-      [](void* s) { runnel_session_cancel(static_cast<runnel_session*>(s)); }, session.get());
+  const InterruptGuard guard = cancel_on_interrupt(session.get());
   must(runnel_session_evaluate(
       session.get(), flags.ids.data(), flags.ids.size(),
       [](void* user, std::int32_t, std::int32_t n_rows, const float* logits) {

@@ -103,6 +103,11 @@ runnel_engine_options engine_options(const ModelFlags& flags) {
   return options;
 }
 
+InterruptGuard cancel_on_interrupt(runnel_session* session) {
+  return InterruptGuard(
+      [](void* running) { runnel_session_cancel(static_cast<runnel_session*>(running)); }, session);
+}
+
 runnel_session_options session_options(const ModelFlags& flags) {
   runnel_session_options options;
   runnel_session_options_init(&options);

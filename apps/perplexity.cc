@@ -94,8 +94,7 @@ void run(PerplexityFlags flags) {
     scorer.base = &*base;
   }
   ProgressBar bar("perplexity");
-  const InterruptGuard guard(
-      [](void* s) { runnel_session_cancel(static_cast<runnel_session*>(s)); }, session.get());
+  const InterruptGuard guard = cancel_on_interrupt(session.get());
   for (std::size_t chunk = 0; chunk < chunks.n_chunks; ++chunk) {
     bar.update(static_cast<double>(chunk) / static_cast<double>(chunks.n_chunks));
     scorer.ids = chunks.chunk(chunk).data();

@@ -126,8 +126,7 @@ void run(const RunFlags& flags) {
   options.text_user = &output;
   runnel_generate_result result;
   runnel_generate_result_init(&result);
-  const InterruptGuard guard(
-      [](void* s) { runnel_session_cancel(static_cast<runnel_session*>(s)); }, session.get());
+  const InterruptGuard guard = cancel_on_interrupt(session.get());
   if (flags.raw || model_info(engine.get()).has_chat_template == 0) {
     generate_raw(engine.get(), session.get(), flags, prompt, options, result);
   } else {

@@ -166,9 +166,7 @@ Status Cache::own_page(std::size_t index) {
 }
 
 Status Cache::reserve(std::int64_t end) {
-  if (end > options_.capacity)
-    return Status(Code::context_full, std::to_string(end) + " tokens do not fit a context of " +
-                                          std::to_string(options_.capacity));
+  if (end > options_.capacity) return context_full(end, options_.capacity);
   if (page_bytes_ == 0) return {};
   bool changed = false;
   Status status;

@@ -266,9 +266,7 @@ Status check_counts(const Header& header, const SessionExpectations& expected, C
   const auto n_slots = static_cast<std::uint64_t>(was_shifted ? cache.n_slots(n_tokens) : n_tokens);
   if (n_slots > static_cast<std::uint64_t>(cache.capacity()) ||
       (!was_shifted && cache.shift_plan() && cache.n_slots(n_tokens) != n_tokens))
-    return Status(Code::context_full, "the session's " + std::to_string(n_slots) +
-                                          " tokens do not fit a context of " +
-                                          std::to_string(cache.capacity()));
+    return context_full(static_cast<std::int64_t>(n_slots), cache.capacity());
   if (header.n_slots != 0 && header.n_slots != n_slots)
     return corrupt("impossible number of slots");
   if ((header.n_rows > 0) != (header.n_slots > 0 && cache.window_rows() > 0))

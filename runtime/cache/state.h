@@ -35,6 +35,11 @@ struct StateInfo {
   bool operator==(const StateInfo&) const = default;
 };
 
+inline Status context_full(std::int64_t n_tokens, std::int64_t capacity) {
+  return Status(Code::context_full, std::to_string(n_tokens) + " tokens do not fit a context of " +
+                                        std::to_string(capacity));
+}
+
 /// How much of a sequence the states hold, as session files store it.
 struct Extent {
   std::int64_t slots = 0;    // with KV; 0: all is computed again

@@ -114,9 +114,7 @@ Result<std::int64_t> Session::set_tokens(std::span<const TokenId> ids) {
   RUNNEL_TRY(check_ids(ids));
   if (options_.policy == ContextPolicy::stop &&
       static_cast<std::int64_t>(ids.size()) > cache_->capacity())
-    return Status(Code::context_full, std::to_string(ids.size()) +
-                                          " tokens do not fit a context of " +
-                                          std::to_string(cache_->capacity()));
+    return context_full(std::ssize(ids), cache_->capacity());
   const auto n = static_cast<std::int64_t>(ids.size());
   adopt_prefix(ids);
   std::int64_t kept = cache_->match_prefix(ids);
@@ -134,8 +132,7 @@ Status Session::advance(std::span<const TokenId> ids, const OnRows* on_rows) {
   const std::int64_t known = cache_->size();
   const std::int64_t end = known + static_cast<std::int64_t>(ids.size());
   if (options_.policy == ContextPolicy::stop && end > cache_->capacity())
-    return Status(Code::context_full, std::to_string(end) + " tokens do not fit a context of " +
-                                          std::to_string(cache_->capacity()));
+    return context_full(end, cache_->capacity());
   have_logits_ = false;
   first_new_ = first_of_call_ = known;
   const std::int64_t chunk = on_rows
