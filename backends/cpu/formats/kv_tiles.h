@@ -7,6 +7,18 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
+static inline B xor_bytes(B a, B b) {
+#if RUNNEL_SIMD_BITS == 512
+  return _mm512_xor_si512(a, b);
+#elif RUNNEL_SIMD_BITS == 256
+  return _mm256_xor_si256(a, b);
+#elif RUNNEL_SIMD_BITS == 128
+  return veorq_u8(a, b);
+#else
+  return a ^ b;
+#endif
+}
+
 constexpr int64_t kVector = 64;  // bytes
 constexpr int64_t kStep = static_cast<int64_t>(sizeof(B));
 
@@ -14,52 +26,35 @@ constexpr int64_t kStep = static_cast<int64_t>(sizeof(B));
 template <int n>
 struct LevelTable {
   uint8_t byte[16];
-  inline LevelTable(const int8_t (&level)[n], uint8_t offset) {
+  constexpr inline explicit LevelTable(const int8_t (&level)[n]) : byte{} {
     for (int i = 0; i < 16; ++i) {
       const int code = i % (2 * n);
       const int value = code >= n ? level[code - n] : -level[n - 1 - code];
-      byte[i] = static_cast<uint8_t>(value + offset);
+      byte[i] = static_cast<uint8_t>(value);
     }
   }
+  /// Adding 128 to a byte flips its highest bit.
+  inline B load(uint8_t offset) const { return xor_bytes(load_table(byte), all_bytes(offset)); }
 };
 
 struct KT8 {
   static constexpr Tiles kFormat = Tiles::kt8;
   static constexpr int64_t kBytes = 1024;
-  static inline void unpack(const uint8_t* codes,
-                            const uint8_t* next,
-                            uint8_t offset,
-                            uint8_t* levels) {
-    // Adding 128 to a byte flips its highest bit.
-    const B flip = all_bytes(offset);
-    for (int64_t i = 0; i < kKvCodes; i += kStep) {
-      prefetch_far(next + i);
-      const B code = load_bytes(codes + i);
-#if RUNNEL_SIMD_BITS == 512
-      store_bytes(levels + i, _mm512_xor_si512(code, flip));
-#elif RUNNEL_SIMD_BITS == 256
-      store_bytes(levels + i, _mm256_xor_si256(code, flip));
-#elif RUNNEL_SIMD_BITS == 128
-      store_bytes(levels + i, veorq_u8(code, flip));
-#else
-      store_bytes(levels + i, code ^ flip);
-#endif
-    }
+  static inline void unpack(const uint8_t* codes, uint8_t offset, uint8_t* levels) {
+    const B flip = all_bytes(offset);  // adding 128 to a byte flips its highest bit
+    for (int64_t i = 0; i < kKvCodes; i += kStep)
+      store_bytes(levels + i, xor_bytes(load_bytes(codes + i), flip));
   }
 };
 
 struct KT4 {
   static constexpr Tiles kFormat = Tiles::kt4;
   static constexpr int64_t kBytes = 512;
-  static inline void unpack(const uint8_t* codes,
-                            const uint8_t* next,
-                            uint8_t offset,
-                            uint8_t* levels) {
-    const LevelTable<8> table({6, 18, 31, 44, 58, 75, 96, 127}, offset);
-    const B level = load_table(table.byte), low = all_bytes(15);
+  static inline void unpack(const uint8_t* codes, uint8_t offset, uint8_t* levels) {
+    static constexpr LevelTable<8> kTable({6, 18, 31, 44, 58, 75, 96, 127});
+    const B level = kTable.load(offset), low = all_bytes(15);
     for (int64_t chunk = 0; chunk < 8; ++chunk)
       for (int64_t i = 0; i < kVector; i += kStep) {
-        prefetch_far(next + chunk * kVector + i);
         const B code = load_bytes(codes + chunk * kVector + i);
         uint8_t* to = levels + 2 * chunk * kVector + i;
         store_bytes(to, look_up(level, and_bytes(code, low)));
@@ -80,15 +75,11 @@ struct KT3 {
     if constexpr (p < 2) one = shift_left<2 - p>(high);
     return or_bytes(two, and_bytes(one, all_bytes(4)));
   }
-  static inline void unpack(const uint8_t* codes,
-                            const uint8_t* next,
-                            uint8_t offset,
-                            uint8_t* levels) {
-    const LevelTable<4> table({14, 45, 79, 127}, offset);
-    const B level = load_table(table.byte);
+  static inline void unpack(const uint8_t* codes, uint8_t offset, uint8_t* levels) {
+    static constexpr LevelTable<4> kTable({14, 45, 79, 127});
+    const B level = kTable.load(offset);
     for (int64_t chunk = 0; chunk < 2; ++chunk)
       for (int64_t i = 0; i < kVector; i += kStep) {
-        for (int64_t line = 0; line < 3; ++line) prefetch_far(next + (3 * chunk + line) * kVector);
         const B high = load_bytes(codes + 256 + chunk * kVector + i);
         const B low0 = load_bytes(codes + 2 * chunk * kVector + i);
         const B low1 = load_bytes(codes + (2 * chunk + 1) * kVector + i);
@@ -108,15 +99,11 @@ struct KT3 {
 struct KT2 {
   static constexpr Tiles kFormat = Tiles::kt2;
   static constexpr int64_t kBytes = 256;
-  static inline void unpack(const uint8_t* codes,
-                            const uint8_t* next,
-                            uint8_t offset,
-                            uint8_t* levels) {
-    const LevelTable<2> table({38, 127}, offset);
-    const B level = load_table(table.byte), low = all_bytes(3);
+  static inline void unpack(const uint8_t* codes, uint8_t offset, uint8_t* levels) {
+    static constexpr LevelTable<2> kTable({38, 127});
+    const B level = kTable.load(offset), low = all_bytes(3);
     for (int64_t chunk = 0; chunk < 4; ++chunk)
       for (int64_t i = 0; i < kVector; i += kStep) {
-        prefetch_far(next + chunk * kVector + i);
         const B code = load_bytes(codes + chunk * kVector + i);
         uint8_t* to = levels + 4 * chunk * kVector + i;
         store_bytes(to, look_up(level, and_bytes(code, low)));
@@ -127,17 +114,11 @@ struct KT2 {
   }
 };
 
-/// Unpacks the four tiles of a block to kBlockTiles * kKvCodes levels, and asks for those of the
-/// block at `next` little by little: more requests than a core can have under way hold up its
-/// loads.
-inline void unpack_block(
-    Tiles format, const uint8_t* block, const uint8_t* next, uint8_t offset, uint8_t* levels) {
+/// Unpacks the four tiles of a block to kBlockTiles * kKvCodes levels.
+inline void unpack_block(Tiles format, const uint8_t* block, uint8_t offset, uint8_t* levels) {
   const auto all = [&]<class Format>(Format) {
     for (int64_t tile = 0; tile < kBlockTiles; ++tile)
-      Format::unpack(block + tile * Format::kBytes, next + tile * Format::kBytes, offset,
-                     levels + tile * kKvCodes);
-    prefetch_far(next + kBlockTiles * Format::kBytes);
-    prefetch_far(next + kBlockTiles * Format::kBytes + 64);
+      Format::unpack(block + tile * Format::kBytes, offset, levels + tile * kKvCodes);
   };
   if (format == Tiles::kt8) all(KT8{});
   if (format == Tiles::kt4) all(KT4{});

@@ -4,23 +4,21 @@
 // unpacked once for all rows; the scales of keys go into the scores, those of values into the
 // weights. Rows: as in attention.cc. Which keys a row sees as tiles depends on its position alone.
 #include "backends/cpu/formats/kv_tiles.h"
-#include "backends/cpu/isa/attention_rows.h"
 #include "backends/cpu/isa/tile_dots.h"
+#include "backends/cpu/isa/tile_rows.h"
+#include "backends/cpu/isa/tile_softmax.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
 namespace {
 
-// A block whose largest weight is below this share of the sum so far adds no values.
-constexpr float kNegligible = 1e-6f;
-
-// Scratch beside a Tile's. Two bytes per value where the format is finer than one byte's rounding:
-// high * 128 + low for queries, high * 256 + low for weights.
+// Scratch beside a Tile's.
 struct Integers {
-  int8_t *q_high, *q_low;    // [rows, head_dim]
-  float *q_scale, *p_scale;  // [rows]
-  int32_t* q_sum;            // [rows][part]
-  uint8_t *p_high, *p_low;   // [rows, kPage]
-  uint8_t *keys, *values;    // unpacked: [part][4 tiles]
+  uint8_t* q;              // [rows][part][kPairBytes]
+  float* q_scale;          // [rows]
+  int32_t* q_sum;          // [rows][part]
+  WeightBytes weights;     // [rows]
+  BlockSums sums;          // [rows]
+  uint8_t *keys, *values;  // unpacked: [4 tiles] of one part
   int64_t parts;
   bool fine_q, fine_p;
 };
@@ -31,26 +29,26 @@ Integers divide_more(const TileAttentionTask& task, const Tile& tile, float* nex
     next += whole(bytes / 4);
     return taken;
   };
-  const int64_t dh = task.head_dim;
   Integers n;
-  n.parts = dh / kKvChannels;
+  n.parts = task.head_dim / kKvChannels;
   n.fine_q = task.k.format == Tiles::kt8;
   n.fine_p = task.v.format == Tiles::kt8;
-  n.q_high = reinterpret_cast<int8_t*>(take(tile.rows * dh));
-  n.q_low = reinterpret_cast<int8_t*>(take(tile.rows * dh));
+  n.q = take(tile.rows * n.parts * kPairBytes);
   n.q_scale = reinterpret_cast<float*>(take(tile.rows * 4));
-  n.p_scale = reinterpret_cast<float*>(take(tile.rows * 4));
   n.q_sum = reinterpret_cast<int32_t*>(take(tile.rows * n.parts * 4));
-  n.p_high = take(tile.rows * kPage);
-  n.p_low = take(tile.rows * kPage);
-  n.keys = take(n.parts * kBlockTiles * kKvCodes);
-  n.values = take(n.parts * kBlockTiles * kKvCodes);
+  n.weights.scale = reinterpret_cast<float*>(take(tile.rows * 4));
+  n.weights.bytes = take(tile.rows * kPairBytes);
+  n.sums.lanes = reinterpret_cast<float*>(take(tile.rows * 64));
+  n.sums.counts = reinterpret_cast<bool*>(take(tile.rows * 4));
+  memset(n.sums.lanes, 0, static_cast<size_t>(tile.rows) * 64);
+  n.keys = take(kBlockTiles * kKvCodes);
+  n.values = take(kBlockTiles * kKvCodes);
   return n;
 }
 
 // Queries (already times the attention's scale) as integers.
 void quantize_queries(const TileAttentionTask& task, const Tile& tile, const Integers& n) {
-  const float limit = n.fine_q ? 16256.0f : 127.0f;  // 127 * 128
+  const float limit = n.fine_q ? kFineQuery : kCoarseQuery;
   for (int64_t r = 0; r < tile.rows; ++r) {
     const float* q = tile.q + r * tile.dim;
     F most = zero();
@@ -63,16 +61,10 @@ void quantize_queries(const TileAttentionTask& task, const Tile& tile, const Int
         store(rounded + i,
               round(min(max(mul(load(q + part * kKvChannels + i), inverse), set1(-limit)),
                         set1(limit))));
-      int32_t sum = 0;
-      for (int64_t i = 0; i < kKvChannels; ++i) {
-        const auto value = static_cast<int32_t>(rounded[i]);
-        const int64_t at = r * task.head_dim + part * kKvChannels + i;
-        const int32_t high = n.fine_q ? (value + 64) >> 7 : value;
-        n.q_high[at] = static_cast<int8_t>(high);
-        n.q_low[at] = static_cast<int8_t>(n.fine_q ? value - 128 * high : 0);
-        sum += value;
-      }
+      int32_t value[kKvChannels], sum = 0;
+      for (int64_t i = 0; i < kKvChannels; ++i) sum += value[i] = static_cast<int32_t>(rounded[i]);
       n.q_sum[r * n.parts + part] = sum;
+      store_query(value, n.fine_q, n.q + (r * n.parts + part) * kPairBytes);
     }
   }
 }
@@ -86,70 +78,38 @@ void load_scales(const TiledRows& rows, const uint8_t* block, float* scales) {
   for (int64_t i = 0; i < kPage; i += kLanes) store(scales + i, load_f16(half + i));
 }
 
-// Calls function.operator()<R>(row) for all rows.
-template <class Function>
-inline void for_tile_rows(int64_t n_rows, const Function& function) {
-  int64_t r = 0;
-  for (; r + kKvRows <= n_rows; r += kKvRows) function.template operator()<kKvRows>(r);
-  if constexpr (kKvRows > 2)
-    for (; r + 2 <= n_rows; r += 2) function.template operator()<2>(r);
-  if constexpr (kKvRows > 1)
-    for (; r < n_rows; ++r) function.template operator()<1>(r);
+// Calls function.operator()<R>(row) for all rows, R at a time while there are as many.
+template <int R, class Function>
+inline void for_tile_rows(int64_t n_rows, const Function& function, int64_t r = 0) {
+  for (; r + R <= n_rows; r += R) function.template operator()<R>(r);
+  if constexpr (R > 1) for_tile_rows<R - 1>(n_rows, function, r);
 }
 
-// Scores of R rows with all keys of a block, added to those of earlier parts.
-template <int R>
-void score_tiles(const TileAttentionTask& task,
-                 const Tile& tile,
+// Scores of all rows with all keys of a block, added to those of earlier parts.
+template <bool fine, bool in_page>
+void score_tiles(const Tile& tile,
                  const Integers& n,
+                 const uint8_t* keys,
+                 Ahead& ahead,
                  int64_t part,
-                 const float* scales,
-                 int64_t r) {
-  const int64_t at = r * task.head_dim + part * kKvChannels;
-  const Queries q{n.q_high + at, n.q_low + at,  task.head_dim, n.q_sum + r * n.parts + part,
-                  n.parts,       n.q_scale + r, part == 0};
-  const uint8_t* keys = n.keys + part * kBlockTiles * kKvCodes;
-  if (n.fine_q)
-    score_block<R, true>(keys, q, scales, tile.weight + r * kPage);
-  else
-    score_block<R, false>(keys, q, scales, tile.weight + r * kPage);
+                 const float* scales) {
+  for_tile_rows<kKvRows<fine>>(tile.rows, [&]<int R>(int64_t r) {
+    const int64_t at = r * n.parts + part;
+    const Queries q{n.q + at * kPairBytes, n.parts * kPairBytes,
+                    n.q_sum + at,          n.parts,
+                    n.q_scale + r,         part == 0};
+    score_block<R, fine, in_page>(keys, ahead, q, scales, tile.weight + r * kPage);
+  });
 }
 
-// Weights times the scales of the values, as integers; no keys outside [lo, hi).
-void quantize_weights(
-    const Tile& tile, const Integers& n, const float* scales, int64_t r, int64_t lo, int64_t hi) {
-  const float* weight = tile.weight + r * kPage;
-  const bool all = lo == 0 && hi == kPage;
-  constexpr int kRegisters = kPage / kLanes;
-  F scaled[kRegisters], most = zero(), heaviest = zero();
-#pragma GCC unroll 16
-  for (int i = 0; i < kRegisters; ++i) {
-    const F w = load(weight + i * kLanes);
-    scaled[i] = mul(w, load(scales + i * kLanes));
-    if (!all) scaled[i] = keep_range(scaled[i], lo - i * kLanes, hi - i * kLanes, zero());
-    heaviest = max(w, heaviest);
-    most = max(scaled[i], most);
-  }
-  const float limit = n.fine_p ? 65535.0f : 255.0f, top = largest(most);
-  const bool counts = top > 0.0f && largest(heaviest) >= kNegligible * tile.total[r];
-  n.p_scale[r] = counts ? top / limit : 0.0f;
-  const F inverse = set1(counts ? limit / top : 0.0f), bound = set1(limit);
-#pragma GCC unroll 16
-  for (int i = 0; i < kRegisters; ++i)
-    store_weights(round(min(mul(scaled[i], inverse), bound)), n.fine_p,
-                  n.p_high + r * kPage + i * kLanes, n.p_low + r * kPage + i * kLanes);
-}
-
-template <int R>
-void add_tile_values(const Tile& tile, const Integers& n, int64_t part, int64_t r) {
-  const Weights w{n.p_high + r * kPage, n.p_low + r * kPage, n.p_scale + r, tile.shrink + r,
-                  tile.dim};
-  const uint8_t* values = n.values + part * kBlockTiles * kKvCodes;
-  float* out = tile.out + r * tile.dim + part * kKvChannels;
-  if (n.fine_p)
-    add_block<R, true>(values, w, out);
-  else
-    add_block<R, false>(values, w, out);
+template <bool fine>
+void add_tile_values(
+    const Tile& tile, const Integers& n, const uint8_t* values, Ahead& ahead, int64_t part) {
+  for_tile_rows<kKvRows<fine>>(tile.rows, [&]<int R>(int64_t r) {
+    const WeightBytes w{n.weights.bytes + r * kPairBytes, n.weights.scale + r};
+    float* out = tile.out + r * tile.dim + part * kKvChannels;
+    add_block<R, fine>(values, ahead, w, tile.shrink + r, out, tile.dim);
+  });
 }
 
 int64_t sealed_before(const TileAttentionTask& task, int64_t position) {
@@ -162,136 +122,140 @@ struct TilePage {
   int64_t index, next, lo;
 };
 
+// All that is fetched of a page's next one while it is worked on.
+Ahead look_ahead(const TileAttentionTask& task,
+                 const Tile& tile,
+                 const Integers& n,
+                 const TilePage& page) {
+  const uint8_t *k = block_of(task.k, page.next, 0), *v = block_of(task.v, page.next, 0);
+  const int64_t k_bytes = page.next == page.index ? 0 : n.parts * task.k.block_bytes;
+  const int64_t v_bytes = page.next == page.index ? 0 : n.parts * task.v.block_bytes;
+  // Calls: four per products of some rows, one per row and step of the softmax.
+  const int64_t products = (tile.rows + kKvRows<false> - 1) / kKvRows<false>;
+  const int64_t calls = n.parts * (8 * products + tile.rows) + tile.rows;
+  const int64_t lines = ((k_bytes + v_bytes) / 64 + calls - 1) / calls;
+  return {k, k + k_bytes, v, v + v_bytes, static_cast<int>(lines)};
+}
+
+// Few rows take keys of one byte as they lie in the page; for many it pays to unpack them first.
+void score_page(const TileAttentionTask& task,
+                const Tile& tile,
+                const Integers& n,
+                const uint8_t* block,
+                int64_t part,
+                Ahead& ahead) {
+  float scales[kPage];
+  load_scales(task.k, block, scales);
+  if (task.k.format == Tiles::kt8 && (kKeyOffset == 0 || tile.rows <= 8))
+    return score_tiles<true, true>(tile, n, block, ahead, part, scales);
+  unpack_block(task.k.format, block, kKeyOffset, n.keys);
+  if (n.fine_q) return score_tiles<true, false>(tile, n, n.keys, ahead, part, scales);
+  score_tiles<false, false>(tile, n, n.keys, ahead, part, scales);
+}
+
+void add_page_values(const TileAttentionTask& task,
+                     const Tile& tile,
+                     const Integers& n,
+                     const uint8_t* block,
+                     int64_t part,
+                     Ahead& ahead) {
+  const uint8_t* values = block;
+  if (task.v.format != Tiles::kt8) {
+    unpack_block(task.v.format, block, 0, n.values);
+    values = n.values;
+  }
+  if (n.fine_p) return add_tile_values<true>(tile, n, values, ahead, part);
+  add_tile_values<false>(tile, n, values, ahead, part);
+}
+
 // The tiles of a page; a row sees those from lo to its own end.
 void visit_tiles(const TileAttentionTask& task,
                  const Tile& tile,
                  const Integers& n,
                  const TilePage& page) {
-  float scales[kPage];
-  for (int64_t part = 0; part < n.parts; ++part) {
-    const uint8_t* block = block_of(task.k, page.index, part);
-    unpack_block(task.k.format, block, block_of(task.k, page.next, part), kKeyOffset,
-                 n.keys + part * kBlockTiles * kKvCodes);
-    load_scales(task.k, block, scales);
-    for_tile_rows(tile.rows,
-                  [&]<int R>(int64_t r) { score_tiles<R>(task, tile, n, part, scales, r); });
-  }
+  Ahead ahead = look_ahead(task, tile, n, page);
+  for (int64_t part = 0; part < n.parts; ++part)
+    score_page(task, tile, n, block_of(task.k, page.index, part), part, ahead);
   const auto for_seen = [&](const auto& function) {
     for (int64_t t = 0, r = 0; t < task.n_tokens; ++t) {
       const int64_t hi = clamp_key(sealed_before(task, task.pos + t) - page.index * kPage);
       for (const int64_t end = r + task.group; r < end; ++r) function(r, hi);
     }
   };
-  // In passes: within a row every step waits for the one before.
   for_seen([&](int64_t r, int64_t hi) {
+    n.sums.counts[r] = false;
+    tile.shrink[r] = 1.0f;
     if (page.lo >= hi) return;
+    ahead.fetch();
     if (page.lo > 0 || hi < kPage) mask_scores(tile.weight + r * kPage, page.lo, hi);
-    raise_maximum(tile, r);
+    soften_block(tile, n.sums, r);
   });
-  for_seen([&](int64_t r, int64_t hi) {
-    if (page.lo < hi) return soften(tile, r);
-    pass_block(tile, r);
-  });
-  bool some = false;
   for (int64_t part = 0; part < n.parts; ++part) {
     const uint8_t* block = block_of(task.v, page.index, part);
+    float scales[kPage];
     load_scales(task.v, block, scales);
+    int64_t shared_hi = kPage;
+    ValueScales shared = share_scales(scales, page.lo, shared_hi);
+    bool some = false;
     for_seen([&](int64_t r, int64_t hi) {
-      quantize_weights(tile, n, scales, r, page.lo, hi);
-      some = some || n.p_scale[r] > 0.0f || tile.shrink[r] != 1.0f;
+      n.weights.scale[r] = 0.0f;
+      some = some || n.sums.counts[r] || tile.shrink[r] != 1.0f;
+      if (!n.sums.counts[r]) return;
+      ahead.fetch();
+      if (hi != shared_hi) shared = share_scales(scales, page.lo, shared_hi = hi);
+      if (n.fine_p)
+        quantize_block<true>(tile, shared, r, n.weights);
+      else
+        quantize_block<false>(tile, shared, r, n.weights);
     });
-    if (!some) continue;
-    unpack_block(task.v.format, block, block_of(task.v, page.next, part), 0,
-                 n.values + part * kBlockTiles * kKvCodes);
-    for_tile_rows(tile.rows, [&]<int R>(int64_t r) { add_tile_values<R>(tile, n, part, r); });
+    if (some) add_page_values(task, tile, n, block, part, ahead);
   }
 }
 
-// Keys or values [lo, hi) of a block as rows of f16 in the window or of f32 in the step. Keys
-// beside them, which only fill a register, are the nearest of them.
-struct Rows {
-  const void* row[kPage];
-  bool half[kPage];
-  int64_t dh;
-
-  Rows(const TileAttentionTask& task, const TiledRows& rows, int64_t base, int64_t lo, int64_t hi)
-      : dh(task.head_dim) {
-    const int64_t ring = task.slots - kSinkSlots;
-    int64_t turn = (base + lo) % ring;  // of the ring, at key `lo`
-    for (int64_t key = lo; key < hi; ++key, turn = turn + 1 == ring ? 0 : turn + 1) {
-      const int64_t position = base + key;
-      half[key] = position < task.split;
-      const int64_t slot = position < task.sinks ? position : kSinkSlots + turn;
-      row[key] =
-          half[key]
-              ? static_cast<const void*>(static_cast<const uint16_t*>(rows.window) + slot * dh)
-              : rows.step + (position - task.step_pos) * rows.step_stride;
-    }
-    for (int64_t key = lo / kLanes * kLanes; key < lo; ++key) copy(lo, key);
-    for (int64_t key = hi; key % kLanes != 0; ++key) copy(hi - 1, key);
-  }
-  void copy(int64_t from, int64_t to) {
-    row[to] = row[from];
-    half[to] = half[from];
-  }
-  inline F load_at(int64_t key, int64_t i) const {
-    return half[key] ? load_f16(static_cast<const uint16_t*>(row[key]) + i)
-                     : load(static_cast<const float*>(row[key]) + i);
-  }
-  inline void block(int64_t key, int64_t i, F (&block)[kLanes]) const {
-    for (int64_t j = 0; j < kLanes; ++j) block[j] = load_at(key + j, i);
-    transpose(block);
-  }
+// Keys [lo, hi) of a page that are rows.
+struct RowRange {
+  int64_t base, lo, hi, sinks;
 };
 
-// Keys [lo, hi) as columns of tile.k: [dim, kPage].
-void transpose_rows(const Rows& keys, const Tile& tile, int64_t lo, int64_t hi) {
-  for (int64_t key = lo / kLanes * kLanes; key < hi; key += kLanes)
-    for (int64_t i = 0; i < tile.dim; i += kLanes) {
-      F block[kLanes];
-      keys.block(key, i, block);
-      for (int64_t j = 0; j < kLanes; ++j) store(tile.k + (i + j) * kPage + key, block[j]);
-    }
-}
-
 // Scores of the rows of a page to weights; a row sees `sinks` and what it does not see as tiles.
-void soften_page(const TileAttentionTask& task, const Tile& tile, int64_t base, int64_t sinks) {
+void soften_rows(const TileAttentionTask& task,
+                 const Tile& tile,
+                 const Integers& n,
+                 const RowRange& range) {
   const F none = set1(-HUGE_VALF);
-  const auto for_seen = [&](const auto& function) {
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      const int64_t position = task.pos + r / task.group;
-      const int64_t lo = clamp_key(sealed_before(task, position) - base);
-      const int64_t hi = clamp_key(position + 1 - base);
-      function(r, lo, hi, sinks < hi ? sinks : hi);
+  const int64_t first = range.lo / kLanes * kLanes;
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    const int64_t position = task.pos + r / task.group;
+    const int64_t lo = clamp_key(sealed_before(task, position) - range.base);
+    const int64_t hi = clamp_key(position + 1 - range.base);
+    const int64_t sinks = range.sinks < hi ? range.sinks : hi;
+    if (lo >= hi && sinks <= 0) {
+      pass_block(tile, r);
+      continue;
     }
-  };
-  for_seen([&](int64_t r, int64_t lo, int64_t hi, int64_t row_sinks) {
-    if (lo >= hi && row_sinks <= 0) return;
     float* scores = tile.weight + r * kPage;
-    for (int64_t key = 0; key < kPage; key += kLanes) {
+    for (int64_t key = first; key < range.hi; key += kLanes) {
+      if (key >= lo && key + kLanes <= hi) continue;
       const F all = load(scores + key);
       store(scores + key, max(keep_range(all, lo - key, hi - key, none),
-                              keep_range(all, -key, row_sinks - key, none)));
+                              keep_range(all, -key, sinks - key, none)));
     }
-    raise_maximum(tile, r);
-  });
-  for_seen([&](int64_t r, int64_t lo, int64_t hi, int64_t row_sinks) {
-    if (lo < hi || row_sinks > 0) return soften(tile, r);
-    pass_block(tile, r);
-  });
+    soften_keys(tile, n.sums, r, first, range.hi);
+  }
 }
 
 // The rows of a page: sinks on page 0, and what some row does not see as tiles.
-void visit_rows(const TileAttentionTask& task, const Tile& tile, int64_t page) {
+void visit_rows(const TileAttentionTask& task, const Tile& tile, const Integers& n, int64_t page) {
   const int64_t base = page * kPage, end = task.pos + task.n_tokens;
   const int64_t sinks = page == 0 ? task.sinks : 0;
   const int64_t oldest = sealed_before(task, task.pos);  // of the first row: least of all
   const int64_t hi = base + kPage > oldest ? clamp_key(end - base) : sinks;
   const int64_t lo = sinks > 0 ? 0 : clamp_key(oldest - base);
-  const Rows keys(task, task.k, base, lo, hi), values(task, task.v, base, lo, hi);
+  const RowPlaces places(task, base, lo, hi);
+  const Rows keys(places, task.k), values(places, task.v);
   if (tile.rows <= kRows) {
     for_few_rows(tile.rows, [&]<int R>(int64_t) { score_slots<R>(keys, tile, lo, hi); });
-    soften_page(task, tile, base, sinks);
+    soften_rows(task, tile, n, {base, lo, hi, sinks});
     const auto value_at = [&](int64_t key, int64_t i) { return values.load_at(key, i); };
     for_few_rows(tile.rows,
                  [&]<int R>(int64_t r) { add_value_rows<R>(tile, value_at, r, lo, hi); });
@@ -299,10 +263,8 @@ void visit_rows(const TileAttentionTask& task, const Tile& tile, int64_t page) {
   }
   transpose_rows(keys, tile, lo, hi);
   for_rows(tile.rows, [&]<int R>(int64_t r) { score_rows<R>(tile, task.head_dim, r, lo, hi); });
-  soften_page(task, tile, base, sinks);
-  for (int64_t key = lo; key < hi; ++key)
-    for (int64_t i = 0; i < tile.dim; i += kLanes)
-      store(tile.v + key * tile.dim + i, values.load_at(key, i));
+  soften_rows(task, tile, n, {base, lo, hi, sinks});
+  widen_rows(values, tile, lo, hi);
   const auto value_at = [&](int64_t key, int64_t i) { return load(tile.v + key * tile.dim + i); };
   for_rows(tile.rows, [&]<int R>(int64_t r) { add_value_rows<R>(tile, value_at, r, lo, hi); });
 }
@@ -323,8 +285,9 @@ void tile_attention(const TileAttentionTask& task) {
     if (lo < hi) {
       visit_tiles(task, tile, n, {page, base + kPage < sealed ? page + 1 : page, lo});
     }
-    if ((page == 0 && task.sinks > 0) || base + kPage > oldest_row) visit_rows(task, tile, page);
+    if ((page == 0 && task.sinks > 0) || base + kPage > oldest_row) visit_rows(task, tile, n, page);
   }
+  for (int64_t r = 0; r < tile.rows; ++r) settle(tile, n.sums, r);
   finish(task, tile);
 }
 

@@ -47,10 +47,11 @@ struct TileAttentionTask {
 
 /// Floats of scratch for `rows` rows (both rounded up to 16).
 inline constexpr int64_t tile_attention_floats(int64_t rows, int64_t head_dim) {
-  // As AttentionTask; then queries in two bytes and their scale and sum; weights in two bytes;
-  // unpacked keys and values of a page, a byte each.
+  // As AttentionTask; then queries in two bytes and their sums; weights in two bytes, their sums,
+  // and four numbers per row; unpacked keys and values of 64 channels, a byte each.
   return 2 * rows * head_dim + 64 * rows + 3 * rows + 128 * head_dim + 96 +  //
-         rows * head_dim / 2 + 4 * rows + 32 * rows + 2 * 16 * head_dim + 96;
+         rows * head_dim / 2 + rows * head_dim / kKvChannels + 52 * rows +   //
+         2 * kBlockTiles * kKvCodes / 4 + 128;
 }
 
 /// Encodes one tile.
