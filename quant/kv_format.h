@@ -113,11 +113,14 @@ std::optional<KvPolicy> parse_kv_policy(std::string_view text);
 /// The texts that parse_kv_policy() takes, for messages.
 std::string_view kv_policy_names();
 
-/// Slot of a position in a window: sinks first, then a ring of the newest. `slots`: of the window.
-constexpr std::int64_t kv_window_slot(std::int64_t position,
+/// Row of a place in the cache in a window of `slots` rows: sinks first, then a ring of the newest.
+/// The ring goes by position, which is `gap` more than the place behind dropped tokens, so that a
+/// drop moves no row.
+constexpr std::int64_t kv_window_slot(std::int64_t place,
                                       std::int64_t slots,
-                                      std::int64_t sinks) {
-  return position < sinks ? position : kKvSinkTokens + position % (slots - kKvSinkTokens);
+                                      std::int64_t sinks,
+                                      std::int64_t gap) {
+  return place < sinks ? place : kKvSinkTokens + (place + gap) % (slots - kKvSinkTokens);
 }
 
 /// First token that a token at `position` sees in f16 (besides sinks): tiles before it are wholly

@@ -112,7 +112,7 @@ void Cache::keep_window(const StateInfo& info, std::size_t row, std::span<std::b
   for (std::int64_t i = 0; i < std::min(sinks, kv_end_); ++i)
     held[static_cast<std::size_t>(i)] = true;
   for (std::int64_t i = std::max(window_low_, sinks); i < kv_end_; ++i)
-    held[static_cast<std::size_t>(quant::kv_window_slot(i + gap(), slots, sinks))] = true;
+    held[static_cast<std::size_t>(quant::kv_window_slot(i, slots, sinks, gap()))] = true;
   for (std::size_t at = 0; at < bytes.size(); at += row)
     if (!held[at / row % held.size()]) std::memset(bytes.data() + at, 0, row);
 }

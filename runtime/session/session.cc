@@ -43,8 +43,6 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOp
   checked.kv = engine.usable_kv(checked.kv);
   std::optional<ShiftPlan> shift;
   if (checked.policy == ContextPolicy::shift) {
-    if (checked.kv.tiled())
-      return Status(Code::unsupported, "a context that shifts needs a KV cache of f16 or f32");
     shift = shift_plan(checked, most);
     if (!shift->valid())
       return Status(Code::invalid_argument, "a context of " + std::to_string(checked.context_size) +

@@ -108,10 +108,10 @@ std::vector<Bytes> page_bytes(const Operand& operand, const Case& one, Random& r
 
 /// Pages of tiles: sealed up to what the op may read, beyond it bytes whose scales are NaN.
 std::vector<Bytes> tile_bytes(const Operand& operand, const Case& one, Random& random) {
-  const std::int64_t end = one.params.pos + one.params.n_tokens;
+  const std::int64_t end = one.params.kv_pos() + one.params.n_tokens;
   const AttentionAttr* attention = std::get_if<AttentionAttr>(&one.attr);
-  const std::int64_t sealed =
-      attention ? quant::kv_sealed_before(end - 1, attention->tiles.recent) : one.params.kv_sealed;
+  const std::int64_t sealed = attention ? quant::kv_sealed_before(end - 1, attention->tiles.recent)
+                                        : one.params.kv_sealed - one.params.kv_gap;
   const std::int64_t first_sealed = attention ? attention->tiles.sinks : 0;
   const quant::KvRole role = operand.state == StateKind::kv_k ? quant::KvRole::k : quant::KvRole::v;
   Operand tile = operand;
@@ -139,12 +139,13 @@ std::vector<Bytes> window_bytes(const Operand& operand, const Case& one, Random&
   const AttentionAttr* attention = std::get_if<AttentionAttr>(&one.attr);
   const KvWindowAttr attr = attention ? attention->tiles : std::get<KvWindowAttr>(one.attr);
   const std::int64_t slots = operand.shape[1], dh = operand.shape[2];
-  const std::int64_t end = std::max(one.params.pos, one.params.kv_keep);
+  const std::int64_t gap = one.params.kv_gap;
+  const std::int64_t end = std::max(one.params.pos, one.params.kv_keep) - gap;
   const std::vector<float> values = numbers(operand, random);
   std::vector<float> window(values.size(), kStale);
   for (std::int64_t position = 0; position < end; ++position) {
     if (position >= attr.sinks && position < end - (slots - quant::kKvSinkTokens)) continue;
-    const std::int64_t slot = quant::kv_window_slot(position, slots, attr.sinks);
+    const std::int64_t slot = quant::kv_window_slot(position, slots, attr.sinks, gap);
     for (std::int64_t head = 0; head < operand.shape[0]; ++head)
       std::copy_n(values.begin() + (head * slots + slot) * dh, dh,
                   window.begin() + (head * slots + slot) * dh);

@@ -15,9 +15,10 @@ struct Shapes {
 struct Window {
   int sinks, recent;
 };
-struct Step {
+struct Step {  // in places: positions are `gap` more
   std::int32_t pos, n;
   std::int32_t kv_keep = 0;
+  std::int32_t gap = 0;
 };
 
 constexpr Window kDefault{16, 128};
@@ -51,12 +52,14 @@ Case make(Op op, const Shapes& shapes, const Window& window, const Step& step, F
   made.op = op;
   made.dtype = DType::f16;
   made.max_tokens = step.n + step.n / 3;
-  made.params.pos = step.pos;
+  made.params.pos = step.pos + step.gap;
   made.params.n_tokens = step.n;
-  made.params.kv_keep = step.kv_keep;
+  made.params.kv_keep = step.kv_keep + step.gap;
+  made.params.kv_gap = step.gap;
   made.name = std::string(schema(op).name) + " T=" + std::to_string(step.n) + "/" +
               std::to_string(made.max_tokens) + " pos=" + std::to_string(step.pos) + " " +
               (step.kv_keep > 0 ? numbers("keep=", {step.kv_keep}) : "") +
+              (step.gap > 0 ? numbers("gap=", {step.gap}) : "") +
               numbers("H,G,dh=", {shapes.heads, shapes.kv_heads, shapes.head_dim}) +
               numbers("sinks,recent=", {window.sinks, window.recent}) +
               numbers("fill=", {static_cast<int>(fill)});
@@ -128,7 +131,8 @@ void attention_cases(std::vector<Case>& cases) {
       cases.push_back(attention_case(shapes, kDefault, {200, 5}, {format, format}, fill));
   for (const Shapes& other : {Shapes{1, 1, 64}, Shapes{32, 8, 64}, Shapes{6, 2, 128},
                               Shapes{9, 3, 64}, Shapes{16, 1, 128}})
-    for (const Step& step : {Step{300, 1}, Step{250, 37}, Step{170, 20, 185}})
+    for (const Step& step : {Step{300, 1}, Step{250, 37}, Step{170, 20, 185}, Step{300, 1, 0, 192},
+                             Step{250, 37, 0, 64}, Step{170, 20, 185, 704}})
       for (const quant::KvPair& pair : {mixed, low, quant::KvPair{KvFormat::kt4, KvFormat::kt8}})
         cases.push_back(attention_case(other, kDefault, step, pair, Fill::normal));
 }
@@ -139,10 +143,17 @@ void seal_cases(std::vector<Case>& cases) {
     std::int32_t sealed;
     Window window;
   };
-  const Row rows[] = {
-      {{143, 1}, 0, {0, 128}}, {{142, 1}, 0, {0, 128}},       {{159, 1}, 16, kDefault},
-      {{0, 300}, 0, kDefault}, {{150, 200}, 16, kDefault},    {{10, 60}, 0, {0, 0}},
-      {{0, 16}, 0, {0, 0}},    {{140, 40, 155}, 0, {0, 128}}, {{300, 30, 310}, 160, {16, 128}}};
+  const Row rows[] = {{{143, 1}, 0, {0, 128}},
+                      {{142, 1}, 0, {0, 128}},
+                      {{159, 1}, 16, kDefault},
+                      {{0, 300}, 0, kDefault},
+                      {{150, 200}, 16, kDefault},
+                      {{10, 60}, 0, {0, 0}},
+                      {{0, 16}, 0, {0, 0}},
+                      {{140, 40, 155}, 0, {0, 128}},
+                      {{300, 30, 310}, 160, {16, 128}},
+                      {{300, 30, 310, 64}, 160, kDefault},
+                      {{290, 40, 0, 832}, 128, kDefault}};
   for (const Row& row : rows)
     for (const KvFormat k : tiled_formats())
       for (const Shapes& shapes : {Shapes{4, 2, 64}, Shapes{2, 1, 128}}) {
@@ -150,7 +161,7 @@ void seal_cases(std::vector<Case>& cases) {
         Case made = make(Op::kv_seal, shapes, row.window, row.step, Fill::normal);
         made.name += std::string(info(k).name) + " " + std::string(info(v).name);
         made.attr = KvWindowAttr{row.window.sinks, row.window.recent};
-        made.params.kv_sealed = row.sealed;
+        made.params.kv_sealed = row.sealed + row.step.gap;
         const Shape page{shapes.kv_heads, kPageTokens, shapes.head_dim};
         made.in = {made.in[0], made.in[1], state(page, StateKind::kv_k, k),
                    state(page, StateKind::kv_v, v), made.in[2]};
@@ -160,7 +171,7 @@ void seal_cases(std::vector<Case>& cases) {
 
 void window_cases(std::vector<Case>& cases) {
   for (const Step& step : {Step{0, 1}, Step{0, 20}, Step{10, 10}, Step{500, 1}, Step{170, 300},
-                           Step{40, 20, 50}, Step{40, 5, 60}})
+                           Step{40, 20, 50}, Step{40, 5, 60}, Step{330, 50, 340, 192}})
     for (const Window& window : {kDefault, Window{0, 0}})
       for (const Shapes& shapes : {Shapes{4, 2, 64}, Shapes{2, 1, 128}}) {
         Case made = make(Op::kv_window, shapes, window, step, Fill::normal);

@@ -213,6 +213,46 @@ TEST_CASE("Tiled KV: forks share pages and go their own ways") {
   }
 }
 
+TEST_CASE("Tiled KV: a context that shifts gives the same however the tokens came in") {
+  const test::TempDir dir;
+  const auto ids = random_ids(900, 320, 19);
+  for (const std::string& backend : usable_backends()) {
+    const auto engine = load_engine(converted("tiny-lfm2", kRecipe), backend);
+    for (const quant::KvPolicy& kv : {policy("kv4"), policies().back()}) {
+      const auto shifting = [&](std::int64_t chunk) {
+        return new_session(*engine, {384, kv, chunk, ContextPolicy::shift, 0});
+      };
+      const auto session = shifting(0);
+      append(*session, std::span(ids).first(500));
+      CHECK(session->n_dropped() == 128);
+      REQUIRE(session->save(dir / "s", "").ok());
+      auto child = session->fork();
+      REQUIRE(child.ok());
+      append(*session, std::span(ids).subspan(500));
+      CHECK(session->n_dropped() > 400);
+      const std::vector<float> whole = last_logits(*session);
+      append(**child, std::span(ids).subspan(500));
+      CHECK(last_logits(**child) == whole);
+      const auto restored = shifting(0);
+      REQUIRE(restored->load(dir / "s").ok());
+      append(*restored, std::span(ids).subspan(500));
+      CHECK(last_logits(*restored) == whole);
+      for (const std::int64_t chunk : {1, 100}) {
+        const auto chunked = shifting(chunk);
+        append(*chunked, ids);
+        CHECK(last_logits(*chunked) == whole);
+      }
+      for (const std::size_t keep : {10, 384, 512, 640, 650, 800, 890, 899}) {
+        CAPTURE(backend);
+        CAPTURE(keep);
+        REQUIRE(session->truncate(static_cast<std::int64_t>(keep)).ok());
+        append(*session, std::span(ids).subspan(keep));
+        CHECK(last_logits(*session) == whole);
+      }
+    }
+  }
+}
+
 TEST_CASE("Tiled KV: close to an f32 cache, the closer the more bits") {
   const auto engine = load_engine(converted("tiny-lfm2", "f32"), "cpu");
   const auto ids = random_ids(400, 320, 9);

@@ -15,7 +15,7 @@ struct RowPlaces {
   RowPlaces(const TileAttentionTask& task, int64_t base, int64_t lo, int64_t hi)
       : fresh(task.split - base), dh(task.head_dim) {
     const int64_t ring = task.slots - kSinkSlots;
-    int64_t turn = (base + lo) % ring;  // of the ring, at key `lo`
+    int64_t turn = (base + lo + task.gap) % ring;  // of the ring, at key `lo`
     for (int64_t key = lo; key < hi; ++key, turn = turn + 1 == ring ? 0 : turn + 1) {
       const int64_t position = base + key;
       const int64_t slot = position < task.sinks ? position : kSinkSlots + turn;

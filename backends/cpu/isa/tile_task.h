@@ -35,9 +35,10 @@ struct TileAttentionTask {
   int64_t n_tokens;    // at most kAttentionRows / group, or 1
   int64_t group;       // query heads per KV head
   int64_t head_dim;    // a multiple of kKvChannels
-  int64_t pos;         // position of the first token
-  int64_t step_pos;    // position of the first row of TiledRows::step
-  int64_t split;       // positions before it are read from the window
+  int64_t pos;         // place of the first token: its position less gap
+  int64_t step_pos;    // place of the first row of TiledRows::step
+  int64_t split;       // places before it are read from the window
+  int64_t gap;         // positions that were dropped and have no place
   int64_t slots;       // of the window
   int64_t sinks, recent;
   float scale;

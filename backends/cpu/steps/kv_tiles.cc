@@ -16,6 +16,12 @@ const std::byte* window_of(const StepContext& context, const Operand& window) {
   return context.state(window).host_pages[0];
 }
 
+/// Place of the first token whose keys and values are new.
+std::int64_t first_new(const StepContext& context) {
+  return std::max(context.params.kv_pos(),
+                  std::int64_t{context.params.kv_keep} - context.params.kv_gap);
+}
+
 /// Byte offset of a head's rows in a window; heads of V follow those of K.
 std::int64_t head_rows(const Operand& window, std::int64_t half, std::int64_t head) {
   return (half * window.shape[0] / 2 + head) * window.shape[1] * window.row_bytes();
@@ -31,7 +37,7 @@ void seal(const Step& step,
   const auto& attr = step.attr_as<KvWindowAttr>();
   const std::int64_t dh = state.cols(), parts = dh / kKvChannels;
   const std::int64_t head = vector / parts, part = vector % parts;
-  const std::int64_t split = std::max(context.params.pos, context.params.kv_keep);
+  const std::int64_t split = first_new(context);
   const std::byte* rows =
       window_of(context, window) + head_rows(window, static_cast<std::int64_t>(half), head);
   float tile[kKvCodes];
@@ -39,11 +45,12 @@ void seal(const Step& step,
     const std::int64_t position = first + t;
     float* to = tile + t * kKvChannels;
     if (position >= split) {
-      const float* from = step.in[half].row(position - context.params.pos);
+      const float* from = step.in[half].row(position - context.params.kv_pos());
       std::copy_n(from + head * dh + part * kKvChannels, kKvChannels, to);
       continue;
     }
-    const std::int64_t slot = quant::kv_window_slot(position, window.shape[1], attr.sinks);
+    const std::int64_t slot =
+        quant::kv_window_slot(position, window.shape[1], attr.sinks, context.params.kv_gap);
     step.kernels->from_f16(rows + slot * window.row_bytes() + part * kKvChannels * 2, to,
                            kKvChannels);
   }
@@ -91,9 +98,10 @@ void rotate(const Step& step, const StepContext& context) {
 
 void kv_seal(const Step& step, const StepContext& context) {
   const auto& attr = step.attr_as<KvWindowAttr>();
-  const std::int64_t last = context.params.pos + context.params.n_tokens - 1;
+  const std::int64_t last = context.params.kv_pos() + context.params.n_tokens - 1;
   const std::int64_t end = quant::kv_sealed_before(last, attr.recent);
-  const std::int64_t first = std::max<std::int64_t>(context.params.kv_sealed, attr.sinks);
+  const std::int64_t first =
+      std::max<std::int64_t>(context.params.kv_sealed - context.params.kv_gap, attr.sinks);
   if (first >= end) return;
   const Operand& state = step.in[2];
   const std::int64_t vectors = state.shape[0] * (state.cols() / kKvChannels);
@@ -122,8 +130,9 @@ void tile_attention(const Step& step, const StepContext& context) {
   task.row_stride = q.cols();
   task.group = attr.n_heads / attr.n_kv_heads;
   task.head_dim = attr.head_dim;
-  task.step_pos = context.params.pos;
-  task.split = std::max(context.params.pos, context.params.kv_keep);
+  task.step_pos = context.params.kv_pos();
+  task.split = first_new(context);
+  task.gap = context.params.kv_gap;
   task.slots = step.in[5].shape[1];
   task.sinks = attr.tiles.sinks;
   task.recent = attr.tiles.recent;
@@ -135,7 +144,7 @@ void tile_attention(const Step& step, const StepContext& context) {
     task.q = q.row(first) + column;
     task.out = out.row(first) + column;
     task.n_tokens = std::min(per_tile, n_tokens - first);
-    task.pos = context.params.pos + first;
+    task.pos = context.params.kv_pos() + first;
     task.k = tiled_rows(step, context, 0, g);
     task.v = tiled_rows(step, context, 1, g);
     step.kernels->tile_attention(task);
@@ -145,8 +154,8 @@ void tile_attention(const Step& step, const StepContext& context) {
 void kv_window(const Step& step, const StepContext& context) {
   const auto& attr = step.attr_as<KvWindowAttr>();
   const Operand& window = step.in[2];
-  const std::int64_t pos = context.params.pos, end = pos + context.params.n_tokens;
-  const std::int64_t split = std::max<std::int64_t>(pos, context.params.kv_keep);
+  const std::int64_t pos = context.params.kv_pos(), end = pos + context.params.n_tokens;
+  const std::int64_t split = first_new(context);
   const std::int64_t ring = window.shape[1] - kSinkSlots, n_heads = window.shape[0] / 2;
   const Range units = context.share(2 * n_heads);
   for (std::int64_t u = units.begin; u < units.end; ++u) {
@@ -155,7 +164,8 @@ void kv_window(const Step& step, const StepContext& context) {
     const Operand& x = step.in[static_cast<std::size_t>(half)];
     for (std::int64_t position = split; position < end; ++position) {
       if (position >= attr.sinks && position < end - ring) continue;  // overwritten by later ones
-      const std::int64_t slot = quant::kv_window_slot(position, window.shape[1], attr.sinks);
+      const std::int64_t slot =
+          quant::kv_window_slot(position, window.shape[1], attr.sinks, context.params.kv_gap);
       step.kernels->to_f16(x.row(position - pos) + head * window.cols(),
                            rows + slot * window.row_bytes(), window.cols());
     }

@@ -38,9 +38,10 @@ std::int64_t kv_seal_scratch(const Graph& graph, const Node& node) {
 
 Status kv_seal(const Step& step, const StepContext& context) {
   const auto& attr = step.attr_as<KvWindowAttr>();
-  const std::int64_t last = context.params.pos + context.params.n_tokens - 1;
+  const std::int64_t last = context.params.kv_pos() + context.params.n_tokens - 1;
   const std::int64_t end = quant::kv_sealed_before(last, attr.recent);
-  const std::int64_t first = std::max<std::int64_t>(context.params.kv_sealed, attr.sinks);
+  const std::int64_t first =
+      std::max<std::int64_t>(context.params.kv_sealed - context.params.kv_gap, attr.sinks);
   for (std::size_t half = 0; half < 2; ++half) {
     const Operand& state = step.in[2 + half];
     const StateBinding& pages = context.state(state);
@@ -55,7 +56,7 @@ Status kv_seal(const Step& step, const StepContext& context) {
 
 Status kv_window(const Step& step, const StepContext& context) {
   const auto& attr = step.attr_as<KvWindowAttr>();
-  const std::int64_t pos = context.params.pos, end = pos + context.params.n_tokens;
+  const std::int64_t pos = context.params.kv_pos(), end = pos + context.params.n_tokens;
   const std::int64_t ring = step.in[2].shape[1] - quant::kKvSinkTokens;
   for (std::size_t half = 0; half < 2; ++half) {
     RUNNEL_ASSIGN(const KvRows rows, kv_rows(context, step.in[half], step.in[2], attr.sinks,

@@ -50,7 +50,7 @@ void add_keys(const Step& step,
   const Operand &q = step.in[0], &out = step.out[0];
   const std::int64_t dh = attr.head_dim, group = attr.n_heads / attr.n_kv_heads;
   for (std::int64_t t = 0; t < context.params.n_tokens; ++t) {
-    const std::int64_t position = context.params.pos + t;
+    const std::int64_t position = context.params.kv_pos() + t;
     const bool sealed = keys.first >= attr.tiles.sinks &&
                         keys.first < quant::kv_sealed_before(position, attr.tiles.recent);
     if (sealed != keys.sealed) continue;
@@ -73,7 +73,7 @@ Status tile_attention(const Step& step, const StepContext& context) {
   const Operand &k_state = step.in[3], &v_state = step.in[4], &window = step.in[5];
   const Operand& out = step.out[0];
   const auto& attr = step.attr_as<AttentionAttr>();
-  const std::int64_t pos = context.params.pos, n_tokens = context.params.n_tokens;
+  const std::int64_t pos = context.params.kv_pos(), n_tokens = context.params.n_tokens;
   const std::int64_t end = pos + n_tokens, dh = attr.head_dim;
   const std::int64_t sealed_end = quant::kv_sealed_before(end - 1, attr.tiles.recent);
   const std::int64_t rows_from = quant::kv_sealed_before(pos, attr.tiles.recent);
