@@ -58,6 +58,7 @@ struct ModelFlags {
   int keep = 0;                         // first tokens that a shift keeps
   std::string prompt_cache;             // a session file; "": none
   std::vector<std::string> kv_without;  // sinks, recent, rotation
+  bool kv_force = false;
   bool verbose = false;
   bool strict = false;
 };
@@ -117,6 +118,7 @@ void declare_bench(CLI::App& verb);
 void declare_convert(CLI::App& verb);
 void declare_quantize(CLI::App& verb);
 void declare_imatrix(CLI::App& verb);
+void declare_calibrate(CLI::App& verb);
 void declare_inspect(CLI::App& verb);
 void declare_devices(CLI::App& verb);
 

@@ -71,6 +71,8 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model) {
                   "of a quantised cache leave out: sinks, recent, rotation (to measure them)")
       ->delimiter(',')
       ->check(CLI::IsMember({"sinks", "recent", "rotation"}));
+  verb.add_flag("--kv-force", flags.kv_force,
+                "also a KV cache that, as the model file has it, harms the model too much");
   verb.add_flag("--strict", flags.strict, "fail when an operator has no kernel on the backend");
   verb.add_flag("-v,--verbose", flags.verbose, "say more on stderr");
 }
@@ -116,6 +118,7 @@ runnel_session_options session_options(const ModelFlags& flags) {
       flags.context_full == "shift" ? RUNNEL_CONTEXT_SHIFT : RUNNEL_CONTEXT_STOP;
   options.keep_tokens = flags.keep;
   options.kv = flags.kv.c_str();
+  options.kv_force = flags.kv_force ? 1 : 0;
   for (const std::string& part : flags.kv_without)
     options.kv_without |= part == "sinks"    ? RUNNEL_KV_NO_SINKS
                           : part == "recent" ? RUNNEL_KV_NO_RECENT

@@ -54,6 +54,20 @@ ActivationObserver make_observer(runnel_activations_callback callback, void* use
   };
 }
 
+AttentionObserver make_observer(runnel_attention_callback callback, void* user) {
+  return [callback, user](const AttentionInputs& seen) {
+    runnel_attention_inputs c{};
+    c.size = sizeof c;
+    c.layer = static_cast<int32_t>(seen.layer);
+    c.n_rows = static_cast<int32_t>(seen.n_rows);
+    c.n_kv_heads = static_cast<int32_t>(seen.n_kv_heads);
+    c.q = seen.q;
+    c.k = seen.k;
+    c.v = seen.v;
+    return callback(user, &c) != 0;
+  };
+}
+
 EngineOptions to_engine_options(const runnel_engine_options& options) {
   EngineOptions result;
   if (options.backend != nullptr) result.backend = options.backend;
@@ -71,6 +85,8 @@ EngineOptions to_engine_options(const runnel_engine_options& options) {
                              float done) { return callback(user, done) != 0; };
   if (options.on_activations != nullptr)
     result.on_activations = make_observer(options.on_activations, options.activations_user);
+  if (options.on_attention != nullptr)
+    result.on_attention = make_observer(options.on_attention, options.attention_user);
   return result;
 }
 
@@ -191,6 +207,10 @@ runnel_status runnel_engine_info(const runnel_engine* engine, runnel_model_info*
     full.backend = engine->backend.c_str();
     full.n_threads = engine->engine->n_threads();
     full.load_seconds = engine->load_seconds;
+    full.n_heads = static_cast<int32_t>(model.config.n_heads);
+    full.head_dim = static_cast<int32_t>(model.config.head_dim);
+    full.rotary_dim = model.config.rope.rotary_dim;
+    full.rope_interleaved = model.config.rope.style == RopeStyle::half ? 0 : 1;
     api::copy_out(full, info);
     return {};
   });

@@ -77,6 +77,18 @@ typedef struct runnel_activations {
 /* Return 0 to stop (RUNNEL_ERROR_CANCELLED). */
 typedef int (*runnel_activations_callback)(void* user, const runnel_activations* activations);
 
+/* What one attention layer was given in one step, after RoPE; valid during the call. Only sessions
+ * with kv f16 or f32 show it. */
+typedef struct runnel_attention_inputs {
+  size_t size;
+  int32_t layer, n_rows, n_kv_heads;
+  const float* q; /* [n_rows, n_heads * head_dim] */
+  const float* k; /* [n_rows, n_kv_heads * head_dim] */
+  const float* v; /* [n_rows, n_kv_heads * head_dim] */
+} runnel_attention_inputs;
+/* Return 0 to stop (RUNNEL_ERROR_CANCELLED). */
+typedef int (*runnel_attention_callback)(void* user, const runnel_attention_inputs* inputs);
+
 /* ---- engine ---- */
 typedef struct runnel_engine_options {
   size_t size;
@@ -106,6 +118,9 @@ typedef struct runnel_engine_options {
   const char* prefix_dir;    /* a folder for what memory has no room for, and for the next run: it
                                 holds what users wrote, in readable form; NULL: none */
   uint64_t prefix_dir_bytes; /* that the files there may take; 0 = 4 GiB */
+  /* Called for every attention layer of every step, like on_activations. */
+  runnel_attention_callback on_attention;
+  void* attention_user;
 } runnel_engine_options;
 RUNNEL_API void runnel_engine_options_init_sized(runnel_engine_options* options, size_t size);
 static inline void runnel_engine_options_init(runnel_engine_options* options) {
@@ -130,6 +145,8 @@ typedef struct runnel_model_info {
   const char* backend;   /* description of the backend in use */
   int32_t n_threads;
   double load_seconds;
+  int32_t n_heads, head_dim, rotary_dim;
+  int32_t rope_interleaved; /* 1: RoPE turns channels 2i and 2i+1, 0: i and i + rotary_dim / 2 */
 } runnel_model_info;
 RUNNEL_API void runnel_model_info_init_sized(runnel_model_info* info, size_t size);
 static inline void runnel_model_info_init(runnel_model_info* info) {
@@ -174,6 +191,7 @@ typedef struct runnel_session_options {
    * head dimension is no multiple of 64 gets f16, with a warning. */
   const char* kv;
   uint32_t kv_without; /* of a quantised cache, to measure what it is worth: RUNNEL_KV_NO_... */
+  int32_t kv_force;    /* 1: also a preset whose damage, as the model file has it, is too large */
 } runnel_session_options;
 typedef enum runnel_kv_part {
   RUNNEL_KV_NO_SINKS = 1,   /* the first 16 tokens in f16 */

@@ -77,6 +77,7 @@ runnel_status runnel_session_create(runnel_engine* engine,
     chosen.policy = shifts ? ContextPolicy::shift : ContextPolicy::stop;
     if (given.keep_tokens < 0) return Status(Code::invalid_argument, "keep_tokens is negative");
     chosen.keep_tokens = given.keep_tokens;
+    chosen.kv_force = given.kv_force != 0;
     auto handle = std::make_unique<runnel_session>();
     handle->owner = engine;
     RUNNEL_ASSIGN(handle->session, Session::create(*engine->engine, chosen));

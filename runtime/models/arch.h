@@ -10,6 +10,7 @@
 #include "runtime/base/status.h"
 #include "runtime/graph/graph.h"
 #include "runtime/io/gguf.h"
+#include "runtime/io/kv_calibration.h"
 
 namespace runnel {
 
@@ -63,8 +64,9 @@ struct Model {
   GgufFile file;
   ModelConfig config;
   std::string name;  // general.name, or the architecture
+  KvCalibration kv;
 
-  /// ERRORS: as Arch::read_config; unsupported for an unknown architecture.
+  /// ERRORS: as Arch::read_config and KvCalibration; unsupported for an unknown architecture.
   static Result<Model> load(GgufFile file);
 };
 

@@ -102,7 +102,7 @@ ValueId BlockBuilder::transform(std::size_t layer,
                                 ValueId x,
                                 std::string_view part,
                                 RotateAttr attr) {
-  attr.transform = options_.kv.rotate;
+  attr.transform = attr.transform && options_.kv.rotate;
   if (!attr.transform && !attr.round) return x;
   return node(Op::rotate, {x}, attr, block_tensor(layer, part));
 }
@@ -114,10 +114,11 @@ ValueId BlockBuilder::tile_attention(std::size_t layer, const Qkv& x, AttentionA
   const KvWindowAttr window{kv.sink_tokens(), kv.recent_tokens()};
   const std::uint64_t k_signs = quant::hadamard_signs(ordinal, 0);
   const std::uint64_t v_signs = quant::hadamard_signs(ordinal, 1);
+  const bool v_online = !model_.kv.v_folded;  // else the weights do it
   constexpr auto kForward = quant::Direction::forward, kInverse = quant::Direction::inverse;
   const ValueId q = transform(layer, x.q, "kv.q_rotate", {k_signs, kForward, true, false});
   const ValueId k = transform(layer, x.k, "kv.k_rotate", {k_signs, kForward, true, true});
-  const ValueId v = transform(layer, x.v, "kv.v_rotate", {v_signs, kForward, true, true});
+  const ValueId v = transform(layer, x.v, "kv.v_rotate", {v_signs, kForward, v_online, true});
   const Shape page{attr.n_kv_heads, kPageTokens, config_.head_dim};
   const Shape slots{2 * std::int64_t{attr.n_kv_heads},
                     quant::kKvSinkTokens + kv_ring_tokens(config_, kv), config_.head_dim};
@@ -132,7 +133,7 @@ ValueId BlockBuilder::tile_attention(std::size_t layer, const Qkv& x, AttentionA
   const ValueId mixed = node(Op::tile_attention, {q, k, v, keys, values, recent}, attr,
                              block_tensor(layer, "attention"));
   node(Op::kv_window, {k, v, recent}, window, block_tensor(layer, "kv_window"));
-  return transform(layer, mixed, "kv.v_restore", {v_signs, kInverse, true, false});
+  return transform(layer, mixed, "kv.v_restore", {v_signs, kInverse, v_online, false});
 }
 
 ValueId BlockBuilder::attention(std::size_t layer, ValueId u) {

@@ -24,7 +24,8 @@ Result<Model> Model::load(GgufFile file) {
     Result<ModelConfig> config = arch.read_config(file);
     if (!config.ok()) return config.status().with_context(arch.name);
     std::string title(name.value_or(*architecture));
-    return Model{std::move(file), *std::move(config), std::move(title)};
+    RUNNEL_ASSIGN(const KvCalibration kv, KvCalibration::read(file, config->head_dim));
+    return Model{std::move(file), *std::move(config), std::move(title), kv};
   }
   return Status(Code::unsupported,
                 "architecture \"" + std::string(*architecture) + "\" is not one of " + known);

@@ -118,6 +118,7 @@ Status Engine::load() {
 Result<PlanLayout> Engine::layout(ShapeClass shape, const quant::KvPolicy& kv) const {
   RUNNEL_ASSIGN(Graph graph, build_graph(model_, build_options(shape, kv)));
   if (options_.on_activations) keep_product_inputs(graph);
+  if (options_.on_attention) keep_attention_inputs(graph);
   // Fallbacks are reported once, for the decode plan; the other classes use the same ops.
   CompileOptions compile{options_.fallback, shape == ShapeClass::decode ? options_.log : Log{}};
   return plan_layout(std::move(graph), backend_list_, compile);
@@ -236,6 +237,8 @@ Status Engine::run(ShapeClass shape,
         *compiled, params,
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (options_.on_activations) RUNNEL_TRY(observe(*compiled, params, options_.on_activations));
+  if (options_.on_attention)
+    RUNNEL_TRY(observe_attention(*compiled, params, model_.config, options_.on_attention));
   const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
   return compiled->read_output("logits", all ? params.n_tokens : 1, logits);
 }

@@ -52,6 +52,9 @@ struct EngineOptions {
   /// Told what every product of every step was multiplied with. Empty: nothing is kept.
   ActivationObserver on_activations;
   PrefixOptions prefixes;
+  /// Told what every attention layer over plain rows was given in every step. Empty: nothing is
+  /// kept.
+  AttentionObserver on_attention;
   Log log;
 };
 

@@ -35,6 +35,10 @@ class Reader {
     }
     return reinterpret_cast<const std::byte*>(slot->second.data());
   }
+  Result<const float*> floats(ValueId id) {
+    RUNNEL_ASSIGN(const std::byte* rows, get(id));
+    return reinterpret_cast<const float*>(rows);
+  }
 
  private:
   const Plan& plan_;
@@ -42,13 +46,21 @@ class Reader {
   std::map<ValueId, std::vector<float>> read_;
 };
 
+void keep(Graph& graph, ValueId id) {
+  if (graph.value(id).role == Role::temp) graph.mark_output(id);
+}
+
+Status stopped() {
+  return Status(Code::cancelled, "stopped by the observer");
+}
+
 }  // namespace
 
 void keep_product_inputs(Graph& graph) {
   for (const Node& node : graph.nodes()) {
     if (!is_product(node.op)) continue;
     for (const ValueId id : {node.in[0], node.op == Op::moe_matmul ? node.in[2] : node.in[0]})
-      if (graph.value(id).role == Role::temp) graph.mark_output(id);
+      keep(graph, id);
   }
 }
 
@@ -60,8 +72,7 @@ Status observe(const Plan& plan, const StepParams& params, const ActivationObser
     Activations seen;
     seen.n_rows = reader.rows(node.in[0]);
     seen.n_in = graph.value(node.in[0]).shape.cols();
-    RUNNEL_ASSIGN(const std::byte* rows, reader.get(node.in[0]));
-    seen.rows = reinterpret_cast<const float*>(rows);
+    RUNNEL_ASSIGN(seen.rows, reader.floats(node.in[0]));
     if (node.op == Op::moe_matmul) {
       RUNNEL_ASSIGN(const std::byte* ids, reader.get(node.in[2]));
       seen.matrices = reinterpret_cast<const std::int32_t*>(ids);
@@ -72,8 +83,41 @@ Status observe(const Plan& plan, const StepParams& params, const ActivationObser
     }
     for (const ValueId weight : matrices_of(node)) {
       seen.weight = graph.value(weight).name;
-      if (!observer(seen)) return Status(Code::cancelled, "stopped by the observer");
+      if (!observer(seen)) return stopped();
     }
+  }
+  return {};
+}
+
+void keep_attention_inputs(Graph& graph) {
+  for (const Node& node : graph.nodes()) {
+    if (node.op == Op::attention) keep(graph, node.in[0]);
+    if (node.op != Op::kv_append) continue;
+    keep(graph, node.in[0]);
+    keep(graph, node.in[1]);
+  }
+}
+
+Status observe_attention(const Plan& plan,
+                         const StepParams& params,
+                         const ModelConfig& config,
+                         const AttentionObserver& observer) {
+  const Graph& graph = plan.layout().graph;
+  Reader reader(plan, params);
+  AttentionInputs seen;
+  std::size_t next = 0;  // layers come in order, keys and values before the attention over them
+  for (const Node& node : graph.nodes()) {
+    if (node.op == Op::kv_append) {
+      RUNNEL_ASSIGN(seen.k, reader.floats(node.in[0]));
+      RUNNEL_ASSIGN(seen.v, reader.floats(node.in[1]));
+    }
+    if (node.op != Op::attention) continue;
+    while (config.layers[next].kind != LayerKind::attention) ++next;
+    seen.layer = static_cast<std::int64_t>(next);
+    seen.n_rows = reader.rows(node.in[0]);
+    seen.n_kv_heads = config.layers[next++].n_kv_heads;
+    RUNNEL_ASSIGN(seen.q, reader.floats(node.in[0]));
+    if (!observer(seen)) return stopped();
   }
   return {};
 }

@@ -25,6 +25,7 @@ struct SessionOptions {
   std::int64_t prefill_chunk = 0;  // tokens per prefill step; 0 = 512
   ContextPolicy policy = ContextPolicy::stop;
   std::int64_t keep_tokens = 0;  // shift: first tokens never dropped, at least one page of them
+  bool kv_force = false;         // also a cache that calibration found too harmful
 };
 
 enum class StopReason : std::uint8_t { eog, limit, stop_string, callback, cancelled, context_full };
@@ -49,7 +50,8 @@ class Session {
  public:
   /// Leaves what it computed to the Engine's prefix store, if there is one.
   ~Session();
-  /// ERRORS: invalid_argument (context or chunk size), out_of_memory.
+  /// ERRORS: invalid_argument (context or chunk size), unsupported (a cache that harms the model),
+  /// out_of_memory.
   static Result<std::unique_ptr<Session>> create(Engine& engine, const SessionOptions& options);
 
   /// A session that holds the same tokens and logits and goes its own way: what either does later
