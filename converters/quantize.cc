@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "converters/gguf_input.h"
 #include "converters/imatrix.h"
 #include "converters/output.h"
 #include "converters/tensor_roles.h"
@@ -9,32 +10,9 @@
 #include "quant/spread.h"
 #include "runtime/base/quote.h"
 #include "runtime/io/gguf.h"
-#include "runtime/io/gguf_split.h"
 
 namespace runnel::converters {
 namespace {
-
-std::vector<std::string> input_paths(const std::string& path) {
-  const std::optional<ShardName> shards = parse_shard_name(path);
-  if (!shards) return {path};
-  std::vector<std::string> paths;
-  for (int i = 0; i < shards->count; ++i) paths.push_back(shards->path(i));
-  return paths;
-}
-
-// Opens the file again, which gives the pages touched so far back to the system.
-Status reopen(const std::string& path, GgufFile* file) {
-  const GgufFile before = *file;  // shares the maps until the new ones are there
-  RUNNEL_ASSIGN(*file, GgufFile::open(path));
-  const auto& then = before.tensors();
-  const auto& now = file->tensors();
-  bool same = then.size() == now.size();
-  for (std::size_t i = 0; same && i < now.size(); ++i)
-    same = then[i].name == now[i].name && then[i].dtype == now[i].dtype &&
-           then[i].shape == now[i].shape;
-  if (same) return {};
-  return Status(Code::corrupt, runnel::quote(path) + " changed while it was read");
-}
 
 Result<std::string> architecture_of(const GgufFile& file) {
   RUNNEL_ASSIGN(const auto name, file.get_string("general.architecture"));
@@ -112,17 +90,8 @@ Result<ConvertSummary> quantize(const QuantizeOptions& options) {
   summary.recipe = recipe->name;
   for (std::size_t i = 0; i < names.size(); ++i) {
     const GgufTensor& tensor = file.tensors()[i];
-    RowSource rows;
-    rows.name = names[i];
-    rows.from = tensor.dtype;
+    RowSource rows = rows_of(file, i, names[i]);
     rows.to = mixed[i].type;
-    rows.n_rows = tensor.shape.rows();
-    rows.row_elems = tensor.shape.cols();
-    const std::size_t row_bytes =
-        quant::row_bytes(tensor.dtype, static_cast<std::size_t>(rows.row_elems));
-    rows.row = [&file, i, row_bytes](std::int64_t row) {
-      return file.tensors()[i].data.data() + static_cast<std::size_t>(row) * row_bytes;
-    };
     if (!imatrix.entries.empty() && is_rounded(rows)) {
       RUNNEL_TRY(set_importance(imatrix, tensor.shape, rows));
       if (rows.importance.empty())
