@@ -18,6 +18,7 @@ constexpr std::array kVerbs{
     Verb{"convert", "Hugging Face folder to GGUF", declare_convert},
     Verb{"quantize", "GGUF to GGUF with another weight type", declare_quantize},
     Verb{"imatrix", "measure which weights matter, for quantize", declare_imatrix},
+    Verb{"calibrate", "fit a model to its quantised KV cache, measure presets", declare_calibrate},
     Verb{"inspect", "what a model file holds", declare_inspect},
     Verb{"tokenize", "token ids of a text", declare_tokenize},
     Verb{"logits", "logits of token ids, as a .npy file", declare_logits},

@@ -42,6 +42,7 @@ ONLY = {
     "apps/convert.cc": ["apps", "runtime/api/runnel.h", "converters"],
     "apps/quantize.cc": ["apps", "runtime/api/runnel.h", "converters"],
     "apps/imatrix.cc": ["apps", "runtime/api/runnel.h", "converters"],
+    "apps/calibrate.cc": ["apps", "runtime/api/runnel.h", "converters"],
     "apps": ["apps", "runtime/api/runnel.h"],
     "tests/install": [],
 }

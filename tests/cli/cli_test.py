@@ -303,6 +303,49 @@ class Files(Case):
         self.bad(2, "did you mean --imatrix?", "quantize", DEMO, out, "q4_0", "--imatrx", matrix)
         self.assertFalse(out.exists())
 
+    def test_calibration(self):
+        model, out, text = (self.folder / name for name in ("m.gguf", "out.gguf", "text.txt"))
+        text.write_text((ROOT / "README.md").read_text()[:6000])
+        measure = ["calibrate", "-m", DEMO, "-f", text, "-c", 256]
+        printed, err = self.good(*measure, "-o", out, "--json")
+        self.assertIn("values are not folded", err)  # quantised weights
+        report = json.loads(printed)
+        self.assertEqual([row["kv"] for row in report["presets"]], ["kv8", "kv6", "kv4", "kv3", "kv2"])
+        self.assertEqual([row["layer"] for row in report["layers"]], [2, 4, 6])
+        for layer in report["layers"]:
+            self.assertLess(layer["noise_balanced"], 1)
+        damage = [row["kl_mean"] for row in report["presets"]]
+        self.assertEqual(damage, sorted(damage))
+        self.assertLess(damage[0], 0.002)
+        metadata = json.loads(self.good("inspect", out, "--json")[0])["metadata"]
+        self.assertAlmostEqual(metadata["runnel.kv.kl.kv4"], damage[2], places=6)
+        self.assertFalse(metadata["runnel.kv.v_folded"])
+        self.assertFalse(metadata["runnel.kv.balanced"])
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["out.gguf", "text.txt"])
+        # In place; quantised weights stay as they are.
+        shutil.copy(DEMO, model)
+        self.assertIn("kv4", self.good("calibrate", "-m", model, "-f", text, "-c", 256)[0])
+        greedy = ["--temp", "0", "-n", 8, "-p", "The capital of France"]
+        self.assertEqual(self.good("run", "-m", model, *greedy)[0], self.good("run", "-m", DEMO, *greedy)[0])
+        # Only what is asked for.
+        self.good("calibrate", "-m", model, "-f", text, "-c", 256, "-o", out, "--balance")
+        metadata = json.loads(self.good("inspect", out, "--json")[0])["metadata"]
+        self.assertTrue(metadata["runnel.kv.balanced"])
+
+    def test_calibration_refuses_what_it_cannot_use(self):
+        out, text = self.folder / "out.gguf", self.folder / "text.txt"
+        text.write_text("Too little text.")
+        self.bad(3, "less than one chunk", "calibrate", "-m", DEMO, "-f", text, "-o", out)
+        text.write_text((ROOT / "README.md").read_text()[:6000])
+        self.bad(3, "too little text", "calibrate", "-m", DEMO, "-f", text, "-o", out, "-c", 256, "--chunks", 1)
+        self.bad(3, "cannot read", "calibrate", "-m", DEMO, "-f", self.folder / "none", "-o", out)
+        self.bad(3, "none.gguf", "calibrate", "-m", self.folder / "none.gguf", "-f", text, "-o", out)
+        self.bad(2, "-c must", "calibrate", "-m", DEMO, "-f", text, "-o", out, "-c", 64)
+        tiny = self.folder / "tiny.gguf"
+        self.good("convert", TINY, "-o", tiny)
+        self.bad(3, "tokenizer", "calibrate", "-m", tiny, "-f", text, "-o", out)
+        self.assertFalse(out.exists())
+
     def test_failures_leave_nothing_behind(self):
         out = self.folder / "out.gguf"
         self.bad(3, "", "convert", self.folder, "-o", out)
