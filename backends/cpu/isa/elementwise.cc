@@ -39,10 +39,26 @@ void add_rows(float* out, const float* a, const float* b, int64_t n) {
 
 namespace {
 
-inline F gated(F gate, F up) {
-  const F denominator = add(set1(1.0f), exponential(sub(zero(), gate)));
-  return mul(div(gate, denominator), up);
+// out: N registers of silu(gate) * up. out may be gate or up.
+template <int N>
+inline void gated(const F* gate, const F* up, F* out) {
+  F power[N];
+  for (int i = 0; i < N; ++i) power[i] = sub(zero(), gate[i]);
+  exponentials<N>(power, power);
+  for (int i = 0; i < N; ++i) out[i] = mul(div(gate[i], add(set1(1.0f), power[i])), up[i]);
 }
+template <int N>
+inline void gated_rows(float* out, const float* gate, const float* up) {
+  F g[N], u[N];
+  for (int i = 0; i < N; ++i) {
+    g[i] = load(gate + i * kLanes);
+    u[i] = load(up + i * kLanes);
+  }
+  gated<N>(g, u, g);
+  for (int i = 0; i < N; ++i) store(out + i * kLanes, g[i]);
+}
+
+constexpr int kSideBySide = 4;
 
 inline float sum_of_squares(const float* x, int64_t n) {
   F acc[4] = {zero(), zero(), zero(), zero()};
@@ -62,9 +78,14 @@ inline float sum_of_squares(const float* x, int64_t n) {
 
 void swiglu(float* out, const float* gate, const float* up, int64_t n) {
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(out + i, gated(load(gate + i), load(up + i)));
-  if (i < n)
-    store_first(out + i, gated(load_first(gate + i, n - i), load_first(up + i, n - i)), n - i);
+  for (; i + kSideBySide * kLanes <= n; i += kSideBySide * kLanes)
+    gated_rows<kSideBySide>(out + i, gate + i, up + i);
+  for (; i + kLanes <= n; i += kLanes) gated_rows<1>(out + i, gate + i, up + i);
+  if (i == n) return;
+  F last = load_first(gate + i, n - i);
+  const F up_last = load_first(up + i, n - i);
+  gated<1>(&last, &up_last, &last);
+  store_first(out + i, last, n - i);
 }
 
 void rms_norm(float* out, const float* x, const float* weight, int64_t n, float eps) {

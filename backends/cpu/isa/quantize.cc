@@ -1,10 +1,65 @@
 // Activations to int8 with one f32 scale per 32 values (largest magnitude / 127), rounded to
 // nearest, with the sums that take weight offsets and minimums into account; and their arrangement
 // in tiles for packed weights.
+#include <float.h>
+
 #include "backends/cpu/isa/functions.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
 namespace {
+
+#if RUNNEL_SIMD_BITS >= 256
+// As many groups of 32 as a register has lanes at a time, so that what is done once a group is done
+// in lanes: per 16 values, with 512 bits, 16 instructions.
+constexpr int64_t kTogether = kLanes;
+
+// The groups [first, first + kTogether) of a chunk.
+inline void quantize_groups(const float* x, int64_t first, Chunk* out) {
+  constexpr int64_t kRegister = 4 * kLanes;  // int8 values
+  F most[kLanes];
+#pragma GCC unroll 16
+  for (int g = 0; g < kLanes; ++g) {
+    most[g] = zero();  // max() passes over NaN
+#pragma GCC unroll 4
+    for (int64_t i = 0; i < 32; i += kLanes) most[g] = max(abs(load(x + 32 * g + i)), most[g]);
+  }
+  const F scale = div(largest_of_each(most), set1(127.0f));
+  alignas(64) float inverse[kLanes];
+  store(inverse, zero_where_less(scale, set1(FLT_TRUE_MIN), div(set1(1.0f), scale)));
+  store(out->scale + first, scale);
+  I q[8], dots[8];
+#pragma GCC unroll 8
+  for (int r = 0; r < 8; ++r) {
+    F v[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const int64_t at = kRegister * r + kLanes * i;
+      v[i] = min(set1(127.0f), mul(load(x + at), set1(inverse[at / 32])));  // keeps NaN
+    }
+    q[r] = pack_i8(v);
+    store_ints(out->q + 32 * first + kRegister * r, q[r]);
+    dots[r] = dot_bytes<false>(ones_i8(), q[r]);
+#if RUNNEL_SIMD_BITS == 512  // only formats of this level read it
+    if (r % 2 == 0) continue;
+    store_ints(out->split + kRegister * (r - 1), _mm512_shuffle_i64x2(q[r - 1], q[r], 0x88));
+    store_ints(out->split + kRegister * r, _mm512_shuffle_i64x2(q[r - 1], q[r], 0xDD));
+#endif
+  }
+  I half_sum[2];
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h) {
+    const int64_t half = 2 * first + kLanes * h;
+    half_sum[h] = gather_groups<16>(dots + 4 * h);
+    store_ints(out->half_sum + half, half_sum[h]);
+    store(out->scaled_half_sum + half,
+          mul(to_float(half_sum[h]), group_scales<16>(out->scale + half / 2, 0)));
+  }
+  const I sum = add_neighbours(half_sum[0], half_sum[1]);
+  store_ints(out->sum + first, sum);
+  store(out->scaled_sum + first, mul(to_float(sum), scale));
+}
+#else
+constexpr int64_t kTogether = 1;
 
 // Writes 32 int8 values and returns the scale.
 inline float quantize_32(const float* x, int8_t* q) {
@@ -20,12 +75,7 @@ inline float quantize_32(const float* x, int8_t* q) {
 }
 
 inline int32_t sum_16(const int8_t* q) {
-#if RUNNEL_SIMD_BITS >= 256
-  const __m128i stored = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)),
-                                       _mm_set1_epi8(-128));  // + 128
-  const __m128i sums = _mm_sad_epu8(stored, _mm_setzero_si128());
-  return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
-#elif RUNNEL_SIMD_BITS == 128
+#if RUNNEL_SIMD_BITS == 128
   return vaddlvq_s8(load_i8(q));
 #else
   int32_t total = 0;
@@ -33,6 +83,18 @@ inline int32_t sum_16(const int8_t* q) {
   return total;
 #endif
 }
+
+inline void quantize_groups(const float* x, int64_t g, Chunk* out) {
+  int8_t* q = out->q + 32 * g;
+  out->scale[g] = quantize_32(x, q);
+  for (int64_t half = 2 * g; half < 2 * g + 2; ++half) {
+    out->half_sum[half] = sum_16(q + 16 * (half - 2 * g));
+    out->scaled_half_sum[half] = out->scale[g] * static_cast<float>(out->half_sum[half]);
+  }
+  out->sum[g] = out->half_sum[2 * g] + out->half_sum[2 * g + 1];
+  out->scaled_sum[g] = out->scale[g] * static_cast<float>(out->sum[g]);
+}
+#endif
 
 template <int group>
 void pack_groups(const Chunk* rows,
@@ -65,21 +127,16 @@ void pack_groups(const Chunk* rows,
 }  // namespace
 
 void quantize(const float* x, int64_t k, Chunk* out) {
+  constexpr int64_t kStep = 32 * kTogether;
   for (int64_t first = 0; first < k; first += kChunkValues, ++out) {
-    const int64_t left = k - first, groups = (left < kChunkValues ? left : kChunkValues) / 32;
-    if (groups < 16) memset(out, 0, sizeof *out);
-    for (int64_t g = 0; g < groups; ++g) {
-      int8_t* q = out->q + 32 * g;
-      out->scale[g] = quantize_32(x + first + 32 * g, q);
-      memcpy(out->split + 128 * (g / 4) + 16 * (g % 4), q, 16);
-      memcpy(out->split + 128 * (g / 4) + 16 * (g % 4) + 64, q + 16, 16);
-      for (int64_t half = 2 * g; half < 2 * g + 2; ++half) {
-        out->half_sum[half] = sum_16(q + 16 * (half - 2 * g));
-        out->scaled_half_sum[half] = out->scale[g] * static_cast<float>(out->half_sum[half]);
-      }
-      out->sum[g] = out->half_sum[2 * g] + out->half_sum[2 * g + 1];
-      out->scaled_sum[g] = out->scale[g] * static_cast<float>(out->sum[g]);
-    }
+    const int64_t left = k - first < kChunkValues ? k - first : kChunkValues;
+    if (left < kChunkValues) memset(out, 0, sizeof *out);
+    int64_t i = 0;
+    for (; i + kStep <= left; i += kStep) quantize_groups(x + first + i, i / 32, out);
+    if (i == left) continue;
+    float rest[kStep] = {};
+    memcpy(rest, x + first + i, static_cast<size_t>(left - i) * sizeof(float));
+    quantize_groups(rest, i / 32, out);
   }
 }
 

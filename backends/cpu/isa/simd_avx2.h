@@ -1,4 +1,4 @@
-// AVX2 with FMA and F16C: 8 floats or 32 int8 values.
+// AVX2 with FMA and F16C, perhaps vpdpbusd: 8 floats or 32 int8 values.
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
@@ -61,10 +61,10 @@ static inline F keep_range(F value, int64_t lo, int64_t hi, F other) {
                                     _mm256_cmp_ps(lane, set1(static_cast<float>(hi)), _CMP_LT_OQ));
   return _mm256_blendv_ps(other, value, keep);
 }
-/// 2^n for whole n in [-126, 127].
-static inline F power_of_two(F n) {
+/// v * 2^n for whole n in [-126, 127].
+static inline F scale_by_power(F v, F n) {
   const I biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+  return mul(v, _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)));
 }
 static inline F load_f16(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -95,6 +95,20 @@ static inline float largest(F v) {
   return _mm_cvtss_f32(_mm_max_ss(halves, _mm_movehdup_ps(halves)));
 }
 
+/// Lane g of the result = largest lane of v[g].
+static inline F largest_of_each(const F* v) {
+  F quad[2];  // quad[i], 128-bit lane l: of that lane of v[4 i .. 4 i + 3]
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const F *a = v + 4 * i, *b = a + 2;
+    const F first = max(_mm256_unpacklo_ps(a[0], a[1]), _mm256_unpackhi_ps(a[0], a[1]));
+    const F last = max(_mm256_unpacklo_ps(b[0], b[1]), _mm256_unpackhi_ps(b[0], b[1]));
+    quad[i] = max(_mm256_shuffle_ps(first, last, 0x44), _mm256_shuffle_ps(first, last, 0xEE));
+  }
+  return max(_mm256_permute2f128_ps(quad[0], quad[1], 0x20),
+             _mm256_permute2f128_ps(quad[0], quad[1], 0x31));
+}
+
 /// Lane c of v[r] becomes lane r of v[c].
 [[gnu::always_inline]] static inline void transpose(F* v) {
   F a[8];
@@ -117,68 +131,6 @@ static inline float largest(F v) {
   }
 #pragma GCC unroll 16
   for (int i = 0; i < 8; ++i) v[i] = a[i];
-}
-
-// ---- int8 dot products: stored weights are unsigned (value + offset), activations signed ----
-
-static inline I load_i8(const int8_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-}
-/// The nearest whole numbers. REQUIRES: within [-127, 127].
-static inline void store_i8(int8_t* p, F v) {
-  const I ints = _mm256_cvtps_epi32(v);
-  const __m128i words =
-      _mm_packs_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256(ints, 1));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
-}
-static inline I load_ints(const int32_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-}
-/// Sums of four products, lane by lane. wide: weights above 127, whose 16-bit sums would saturate:
-/// taken as signed, 128 less.
-template <bool wide>
-static inline I dot_bytes(I w, I x) {
-  if constexpr (wide) {
-    w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-    x = _mm256_sign_epi8(x, w);
-    w = _mm256_sign_epi8(w, w);
-  }
-  return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
-}
-/// dot, with what the offset of the stored weights added taken off.
-template <int offset>
-static inline I take_offset(I dot, I sum) {
-  if constexpr (offset == 0 || offset >= 128) return dot;
-  return _mm256_sub_epi32(dot, _mm256_slli_epi32(sum, __builtin_ctz(offset)));
-}
-/// Lane g of the result = sum of the lanes of group g, for 8 groups of `group` values.
-/// v: 8 registers of one group, or 4 registers of 2.
-template <int group>
-static inline I gather_groups(const I* v) {
-  I quad[group / 16];  // quad[i], 128-bit lane l: partial sums of registers 4 i .. 4 i + 3
-  for (int i = 0; i < group / 16; ++i) {
-    const I *a = v + 4 * i, *b = a + 2;
-    const I first =
-        _mm256_add_epi32(_mm256_unpacklo_epi32(a[0], a[1]), _mm256_unpackhi_epi32(a[0], a[1]));
-    const I last =
-        _mm256_add_epi32(_mm256_unpacklo_epi32(b[0], b[1]), _mm256_unpackhi_epi32(b[0], b[1]));
-    quad[i] =
-        _mm256_add_epi32(_mm256_unpacklo_epi64(first, last), _mm256_unpackhi_epi64(first, last));
-  }
-  if constexpr (group == 16)
-    return _mm256_permutevar8x32_epi32(quad[0], _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-  return _mm256_add_epi32(_mm256_permute2x128_si256(quad[0], quad[group / 16 - 1], 0x20),
-                          _mm256_permute2x128_si256(quad[0], quad[group / 16 - 1], 0x31));
-}
-/// The scale of 32 values, for each group of a half (0, 1) of 16 groups.
-template <int group>
-static inline F group_scales(const float* p, int half) {
-  if constexpr (group == 32) return load(p + kLanes * half);
-  return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + 4 * half)),
-                                  _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
-}
-static inline F to_float(I v) {
-  return _mm256_cvtepi32_ps(v);
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

@@ -60,10 +60,9 @@ static inline F keep_range(F value, int64_t lo, int64_t hi, F other) {
   const uint32_t below_lo = lo >= kLanes ? 0xFFFFu : lo <= 0 ? 0u : (1u << lo) - 1;
   return _mm512_mask_mov_ps(other, static_cast<__mmask16>(below_hi & ~below_lo), value);
 }
-/// 2^n for whole n in [-126, 127].
-static inline F power_of_two(F n) {
-  const I biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
+/// v * 2^n for whole n in [-126, 127].
+static inline F scale_by_power(F v, F n) {
+  return _mm512_scalef_ps(v, n);
 }
 static inline F load_f16(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -94,6 +93,22 @@ static inline float largest(F v) {
   return _mm512_reduce_max_ps(v);
 }
 
+/// Lane g of the result = largest lane of v[g].
+static inline F largest_of_each(const F* v) {
+  F quad[4];  // quad[i], 128-bit lane l: of that lane of v[4 i .. 4 i + 3]
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const F *a = v + 4 * i, *b = a + 2;
+    const F first = max(_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpackhi_ps(a[0], a[1]));
+    const F last = max(_mm512_unpacklo_ps(b[0], b[1]), _mm512_unpackhi_ps(b[0], b[1]));
+    quad[i] = max(_mm512_shuffle_ps(first, last, 0x44), _mm512_shuffle_ps(first, last, 0xEE));
+  }
+  const auto halve = [](F a, F b) {
+    return max(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+  };
+  return halve(halve(quad[0], quad[1]), halve(quad[2], quad[3]));
+}
+
 /// Lane c of v[r] becomes lane r of v[c].
 [[gnu::always_inline]] static inline void transpose(F* v) {
   F a[16];
@@ -122,66 +137,6 @@ static inline float largest(F v) {
   }
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) v[i] = a[i];
-}
-
-// ---- int8 dot products: stored weights are unsigned (value + offset), activations signed ----
-
-static inline I load_i8(const int8_t* p) {
-  return _mm512_loadu_si512(p);
-}
-/// The nearest whole numbers. REQUIRES: within [-127, 127].
-static inline void store_i8(int8_t* p, F v) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v)));
-}
-static inline I load_ints(const int32_t* p) {
-  return _mm512_loadu_si512(p);
-}
-/// Sums of four products, lane by lane. wide: weights above 127.
-template <bool wide>
-static inline I dot_bytes(I w, I x) {
-  return _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
-}
-/// The same, added to sum.
-static inline I add_bytes(I sum, I w, I x) {
-  return _mm512_dpbusd_epi32(sum, w, x);
-}
-/// dot, with what the offset of the stored weights added taken off.
-template <int offset>
-static inline I take_offset(I dot, I sum) {
-  if constexpr (offset == 0) return dot;
-  return _mm512_sub_epi32(dot, _mm512_slli_epi32(sum, __builtin_ctz(offset)));
-}
-/// Lane g of the result = sum of the lanes of group g, for 16 groups of `group` values.
-/// v: 8 registers of 2 groups, or 4 registers of 4.
-template <int group>
-static inline I gather_groups(const I* v) {
-  I quad[group / 16];  // quad[i], 128-bit lane l: partial sums of registers 4 i .. 4 i + 3
-  for (int i = 0; i < group / 16; ++i) {
-    const I *a = v + 4 * i, *b = a + 2;
-    const I first =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(a[0], a[1]), _mm512_unpackhi_epi32(a[0], a[1]));
-    const I last =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(b[0], b[1]), _mm512_unpackhi_epi32(b[0], b[1]));
-    quad[i] =
-        _mm512_add_epi32(_mm512_unpacklo_epi64(first, last), _mm512_unpackhi_epi64(first, last));
-  }
-  if constexpr (group == 16)
-    return _mm512_permutexvar_epi32(
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), quad[0]);
-  const I sums = _mm512_add_epi32(_mm512_shuffle_i64x2(quad[0], quad[group / 16 - 1], 0x88),
-                                  _mm512_shuffle_i64x2(quad[0], quad[group / 16 - 1], 0xDD));
-  return _mm512_permutexvar_epi32(
-      _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), sums);
-}
-/// The scale of 32 values, for each of 16 groups.
-template <int group>
-static inline F group_scales(const float* p, int) {
-  if constexpr (group == 32) return load(p);
-  return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
-                               _mm512_castps256_ps512(_mm256_loadu_ps(p)));
-}
-static inline F to_float(I v) {
-  return _mm512_cvtepi32_ps(v);
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

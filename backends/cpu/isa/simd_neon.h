@@ -64,9 +64,10 @@ static inline F keep_range(F value, int64_t lo, int64_t hi, F other) {
                                     vcltq_f32(lane, set1(static_cast<float>(hi))));
   return vbslq_f32(keep, value, other);
 }
-/// 2^n for whole n in [-126, 127].
-static inline F power_of_two(F n) {
-  return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23));
+/// v * 2^n for whole n in [-126, 127].
+static inline F scale_by_power(F v, F n) {
+  const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+  return mul(v, vreinterpretq_f32_s32(vshlq_n_s32(biased, 23)));
 }
 static inline F load_f16(const uint16_t* p) {
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));

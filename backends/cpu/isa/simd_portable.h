@@ -69,11 +69,11 @@ static inline F keep_range(F value, int64_t lo, int64_t hi, F other) {
   return choose((lane >= set1(static_cast<float>(lo))) & (lane < set1(static_cast<float>(hi))),
                 value, other);
 }
-/// 2^n for whole n in [-126, 127].
-static inline F power_of_two(F n) {
+/// v * 2^n for whole n in [-126, 127].
+static inline F scale_by_power(F v, F n) {
   // n + 127 lands in the low bits of the sum's mantissa.
   const Bits biased = reinterpret_cast<Bits>(n + (8388608.0f + 127.0f));
-  return reinterpret_cast<F>(biased << 23);
+  return v * reinterpret_cast<F>(biased << 23);
 }
 /// Four f16 values, one per 32-bit lane. SOURCE: IEEE 754-2008, 3.4.
 static inline F widen_f16(Bits half) {

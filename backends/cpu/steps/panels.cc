@@ -79,7 +79,7 @@ std::size_t tiles_bytes(Fast format, std::int64_t k, std::int64_t max_rows) {
 std::size_t panel_scratch_bytes(std::int64_t k) {
   const auto rows = static_cast<std::size_t>(kPanelTokens * row_chunks(k)) * sizeof(Chunk);
   const auto panels = static_cast<std::size_t>(panels_per_task(k) * panel_stride(k));
-  return std::max(rows, panels + kRoundTiles * (kPanelSums + kBlockFloats) * sizeof(float));
+  return std::max(rows, panels + kRoundTiles * (kPanelSums + 2 * kBlockFloats) * sizeof(float));
 }
 
 void pack_tiles(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst) {
@@ -117,7 +117,9 @@ void multiply_swiglu_panels(const Step& step, const PanelProduct& product) {
   const std::int64_t k = step.in[1].cols(), stride = panel_stride(k);
   const std::int64_t tiles = n_tiles(product.n_tokens);
   auto* sums = reinterpret_cast<float*>(product.scratch);
-  float* up = sums + kRoundTiles * kPanelSums;  // [tokens of a round][kPanelRows]
+  // Both meet in scratch: rows of y are far apart, and would fall on few sets of the caches.
+  float* gate = sums + kRoundTiles * kPanelSums;  // [tokens of a round][rows of a panel]
+  float* up = gate + kRoundTiles * kBlockFloats;
   auto* gates = reinterpret_cast<std::byte*>(up + kRoundTiles * kBlockFloats);
   std::byte* ups = gates + (product.n_rows + kPanelRows - 1) / kPanelRows * stride;
   pack_panels(step, step.in[1], product.first, product.n_rows, gates);
@@ -130,11 +132,11 @@ void multiply_swiglu_panels(const Step& step, const PanelProduct& product) {
       const std::int64_t n_rows = std::min(kPanelRows, product.n_rows - row);
       const std::int64_t at = row / kPanelRows * stride;
       float* y = product.y + first * product.y_stride + row;
-      multiply_round(step, product, gates + at, n_rows, round, y, product.y_stride, sums);
-      multiply_round(step, product, ups + at, n_rows, round, up, kPanelRows, sums);
+      multiply_round(step, product, gates + at, n_rows, round, gate, n_rows, sums);
+      multiply_round(step, product, ups + at, n_rows, round, up, n_rows, sums);
+      step.kernels->swiglu(gate, gate, up, n_tokens * n_rows);
       for (std::int64_t t = 0; t < n_tokens; ++t)
-        step.kernels->swiglu(y + t * product.y_stride, y + t * product.y_stride,
-                             up + t * kPanelRows, n_rows);
+        std::copy_n(gate + t * n_rows, n_rows, y + t * product.y_stride);
     }
   }
 }
