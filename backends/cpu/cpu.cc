@@ -54,7 +54,7 @@ class CpuBackend final : public HostBackend {
   }
 
   Result<Ceilings> measure_ceilings() override {
-    return cpu::measure_ceilings(level_.kernels->ceilings, pool_);
+    return cpu::measure_ceilings(kernels_for(level_)->ceilings, pool_);
   }
 
  private:

@@ -82,7 +82,7 @@ template <std::size_t level, Kernel kernel>
 Result<Step> prepare(const Graph& graph, const Node& node, std::span<const BufferView> bindings) {
   Step step;
   step.run = kernel;
-  step.kernels = kIsaLevels[level].kernels;
+  step.kernels = kernels_for(kIsaLevels[level]);
   step.attr = node.attr;
   for (std::size_t i = 0; i < node.in.size(); ++i) {
     RUNNEL_ASSIGN(step.in[i], bind_host(graph, node.in[i], bindings, WeightAlignment::word));

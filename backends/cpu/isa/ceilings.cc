@@ -24,7 +24,7 @@ inline V kept(V v) {
   return v;
 }
 
-#if defined(__AVX512VNNI__)
+#if RUNNEL_SIMD_BITS == 512
 __attribute__((target("avx512bf16"))) int64_t bf16_chains(int64_t rounds) {
   const __m512bh ones = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3F80));
   __m512 sums[kChains];
@@ -59,21 +59,25 @@ float read_floats(const float* p, int64_t n) {
 }
 
 int64_t int8_chains(int64_t rounds) {
-#if defined(__AVX512VNNI__)
+#if RUNNEL_SIMD_BITS == 512
   const I ones = _mm512_set1_epi8(1);
   I sums[kChains];
   for (I& sum : sums) sum = _mm512_setzero_si512();
   for (int64_t r = 0; r < rounds; ++r)
     for (I& sum : sums) sum = kept(_mm512_dpbusd_epi32(sum, ones, ones));
   return rounds * kChains * 64 * 2;
-#elif defined(__AVX2__)
-  // Pairs summed to 16 bits; what widening them to 32 costs depends on the format. Each product
-  // takes the sum before it as an operand, else it would be computed once.
+#elif RUNNEL_SIMD_BITS == 256
+  // Without vpdpbusd pairs are summed to 16 bits; what widening them to 32 costs depends on the
+  // format. There each product takes the sum before it, else it would be computed once.
   const I ones = _mm256_set1_epi8(1);
   I sums[kChains];
   for (I& sum : sums) sum = ones;
   for (int64_t r = 0; r < rounds; ++r)
-    for (I& sum : sums) sum = kept(_mm256_add_epi16(sum, _mm256_maddubs_epi16(sum, ones)));
+    for (I& sum : sums)
+      if constexpr (kExactDots)
+        sum = kept(add_bytes(sum, ones, ones));
+      else
+        sum = kept(_mm256_add_epi16(sum, _mm256_maddubs_epi16(sum, ones)));
   return rounds * kChains * 32 * 2;
 #elif RUNNEL_SIMD_BITS == 128
   const I ones = vdupq_n_s8(1);
@@ -104,7 +108,7 @@ int64_t int8_chains(int64_t rounds) {
 }
 
 int64_t bf16_chains_if_any(int64_t rounds) {
-#if defined(__AVX512VNNI__)
+#if RUNNEL_SIMD_BITS == 512
   if (__builtin_cpu_supports("avx512bf16")) return bf16_chains(rounds);
 #endif
   (void)rounds;

@@ -4,6 +4,8 @@
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 #include "backends/cpu/isa/kernels.h"
@@ -15,6 +17,12 @@ extern const Kernels kKernels;
 }
 #if defined(__x86_64__)
 namespace avx2 {
+extern const Kernels kKernels;
+}
+namespace avxvnni {
+extern const Kernels kKernels;
+}
+namespace avxvnni_evex {  // the same sources in AVX-512's encoding
 extern const Kernels kKernels;
 }
 namespace avx512 {
@@ -29,7 +37,7 @@ extern const Kernels kKernels;
 }
 #endif
 
-enum class Isa : uint8_t { baseline, avx2, avx512, dotprod, i8mm };
+enum class Isa : uint8_t { baseline, avx2, avxvnni, avx512, dotprod, i8mm };
 
 struct IsaLevel {
   Isa isa;
@@ -44,6 +52,7 @@ inline constexpr IsaLevel kIsaLevels[] = {
     {Isa::baseline, "baseline", "baseline", "baseline", &baseline::kKernels},
 #if defined(__x86_64__)
     {Isa::avx2, "avx2", "avx2", "AVX2", &avx2::kKernels},
+    {Isa::avxvnni, "avxvnni", "avxvnni", "AVX-VNNI", &avxvnni::kKernels},
     {Isa::avx512, "avx512", "avx512vnni", "AVX-512 VNNI", &avx512::kKernels},
 #elif defined(__aarch64__)
     {Isa::dotprod, "dotprod", "dotprod", "NEON dotprod", &dotprod::kKernels},
@@ -52,12 +61,23 @@ inline constexpr IsaLevel kIsaLevels[] = {
 };
 // clang-format on
 
+#if defined(__x86_64__)
+/// clang 14 cannot ask for it by name. SOURCE: Intel SDM, CPUID leaf 7, subleaf 1: EAX bit 4.
+inline bool has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
+#endif
+
 /// True when this CPU and operating system can run the level.
 inline bool can_run(Isa isa) {
 #if defined(__x86_64__)
   // Every CPU with AVX2 has F16C, which clang 14 cannot ask for.
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (isa == Isa::avx2) return has_avx2;
+  if (isa == Isa::avxvnni)
+    return has_avx2 && (has_avx_vnni() || (__builtin_cpu_supports("avx512vl") &&
+                                           __builtin_cpu_supports("avx512vnni")));
   if (isa == Isa::avx512)
     return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
@@ -68,6 +88,14 @@ inline bool can_run(Isa isa) {
   if (isa == Isa::i8mm) return has_dotprod && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
 #endif
   return isa == Isa::baseline;
+}
+
+/// The level's functions in the encoding that this CPU has. REQUIRES: can_run().
+inline const Kernels* kernels_for(const IsaLevel& level) {
+#if defined(__x86_64__)
+  if (level.isa == Isa::avxvnni && !has_avx_vnni()) return &avxvnni_evex::kKernels;
+#endif
+  return level.kernels;
 }
 
 }  // namespace runnel::cpu
