@@ -17,22 +17,29 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 
-/// RUNNEL_ONEDNN=0 keeps to our own kernels. The plain level is for comparison: it stays alone.
-bool wants_onednn(const IsaLevel& level) {
-  return has_onednn() && level.isa != Isa::baseline && env("RUNNEL_ONEDNN").value_or("1") != "0";
+/// RUNNEL_ONEDNN: 0 keeps to our own kernels, f32 and bf16 to oneDNN's without measuring. The plain
+/// level is for comparison: it stays alone.
+OneDnn wanted_onednn(const IsaLevel& level) {
+  const std::string wanted = env("RUNNEL_ONEDNN").value_or("");
+  if (!has_onednn() || level.isa == Isa::baseline || wanted == "0") return OneDnn::never;
+  return wanted == "f32" ? OneDnn::f32 : wanted == "bf16" ? OneDnn::bf16 : OneDnn::measured;
 }
 
 class CpuBackend final : public HostBackend {
  public:
-  CpuBackend(const IsaLevel& level, int n_threads, int n_prefill_threads)
-      : level_(level), caps_{level.isa, wants_onednn(level)}, pool_(n_threads) {
+  CpuBackend(const IsaLevel& level, int n_threads, int n_prefill_threads, Log log)
+      : level_(level),
+        log_(std::move(log)),
+        caps_{level.isa, wanted_onednn(level), &log_},
+        pool_(n_threads) {
     if (n_prefill_threads != n_threads) prefill_pool_.emplace(n_prefill_threads);
   }
 
   std::string_view name() const override { return "cpu"; }
   std::string description() const override {
-    return "cpu: " + std::string(level_.title) + (caps_.onednn ? " + oneDNN, " : ", ") +
-           std::to_string(pool_.size()) + (pool_.size() == 1 ? " thread" : " threads");
+    return "cpu: " + std::string(level_.title) +
+           (caps_.onednn != OneDnn::never ? " + oneDNN, " : ", ") + std::to_string(pool_.size()) +
+           (pool_.size() == 1 ? " thread" : " threads");
   }
 
   int n_threads() const override { return pool_.size(); }
@@ -67,7 +74,8 @@ class CpuBackend final : public HostBackend {
   }
 
   const IsaLevel& level_;
-  Caps caps_;
+  Log log_;
+  Caps caps_;  // points to log_
   mutable ThreadPool pool_;
   mutable std::optional<ThreadPool> prefill_pool_;  // where their number differs
 };
@@ -102,7 +110,8 @@ Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
   const int n_threads =
       options.n_threads > 0 ? options.n_threads : std::min(performance_cores(), kMaxThreads);
   const int n_prefill = options.n_prefill_threads > 0 ? options.n_prefill_threads : n_threads;
-  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(*level, n_threads, n_prefill));
+  return std::unique_ptr<Backend>(
+      std::make_unique<CpuBackend>(*level, n_threads, n_prefill, options.log));
 }
 
 bool available() {

@@ -77,13 +77,19 @@ class ScratchPlanner {
     layout_.tables += align_up(bytes, kScratchAlignment);
   }
 
-  // Nodes with shared scratch are products; all but moe_matmul leave x there for the next one.
+  // Nodes with shared scratch are products; those of quantised weights, but for moe_matmul, leave x
+  // there for the next one.
   void find_input(const Node& node, Shared& found) {
     if (node.op == Op::moe_matmul) {
       quantised_ = kNoValue;
       return;
     }
-    const int group = group_of(fast_format(graph_.value(node.in[1]).dtype));
+    const Fast format = fast_format(graph_.value(node.in[1]).dtype);
+    if (!is_quantised(format)) {  // in bf16
+      quantised_ = kNoValue;
+      return;
+    }
+    const int group = group_of(format);
     found.input_ready = quantised_ == node.in[0] && group_ == group;
     quantised_ = node.in[0];
     group_ = group;

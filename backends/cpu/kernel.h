@@ -63,9 +63,10 @@ using Kernel = void (*)(const Step& step, const StepContext& context);
 
 /// How a weight is multiplied.
 enum class Product : std::uint8_t {
-  direct,   // by the dot kernel of its format
-  decoded,  // rows are decoded to f32 first
-  library,  // by oneDNN when there are many tokens, else as direct
+  direct,        // by the dot kernel of its format
+  decoded,       // rows are decoded to f32 first
+  library,       // by oneDNN when there are many tokens, else as direct
+  library_bf16,  // the same, in bf16
 };
 
 /// A node ready to run.

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "backends/cpu/gemm_choice.h"
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/steps/product.h"
 #include "backends/cpu/steps/steps.h"
@@ -67,13 +68,34 @@ bool matches(const Graph& graph, const Node& node, const Caps& caps) {
   return caps.isa >= kIsaLevels[level].isa && (conditions(graph, node) && ...);
 }
 
+// Measured at first use, then the same for all models of the process.
+template <std::size_t level>
+const GemmChoice& remembered_gemm(const Log& log) {
+  static const GemmChoice choice = measure_gemm(*kernels_for(kIsaLevels[level]), log);
+  return choice;
+}
+
 // Steps with few tokens are left to the level's own kernels, hence its level. So are products with
 // few outputs: they cost nothing, and a router must choose the same experts whatever the chunking.
 template <std::size_t level, DType type>
-bool library_matches(const Graph& graph, const Node& node, const Caps& caps) {
-  return caps.onednn && caps.isa == kIsaLevels[level].isa && weights_are<type>(graph, node) &&
-         bias_is_f32(graph, node) && graph.value(node.in[0]).shape[0] >= kGemmTokens &&
+bool may_use_library(const Graph& graph, const Node& node, const Caps& caps) {
+  return caps.onednn != OneDnn::never && caps.isa == kIsaLevels[level].isa &&
+         weights_are<type>(graph, node) && bias_is_f32(graph, node) &&
+         graph.value(node.in[0]).shape[0] >= kGemmTokens &&
          graph.value(node.in[1]).shape[0] >= kGemmRows;
+}
+
+template <std::size_t level, DType type>
+Gemm chosen_gemm(const Caps& caps) {
+  constexpr bool kBf16 = type == DType::bf16;
+  if (caps.onednn == OneDnn::f32) return Gemm::library;
+  if (caps.onednn == OneDnn::bf16) return kBf16 ? Gemm::library_bf16 : Gemm::library;
+  return kBf16 ? remembered_gemm<level>(*caps.log).bf16 : remembered_gemm<level>(*caps.log).others;
+}
+
+template <std::size_t level, DType type, Gemm gemm>
+bool library_matches(const Graph& graph, const Node& node, const Caps& caps) {
+  return may_use_library<level, type>(graph, node, caps) && chosen_gemm<level, type>(caps) == gemm;
 }
 
 // ---- from a node to a Step ----
@@ -99,12 +121,12 @@ Result<Step> prepare(const Graph& graph, const Node& node, std::span<const Buffe
   return step;
 }
 
-template <std::size_t level, Kernel kernel>
+template <std::size_t level, Kernel kernel, Product product>
 Result<Step> prepare_library(const Graph& graph,
                              const Node& node,
                              std::span<const BufferView> bindings) {
   RUNNEL_ASSIGN(Step step, (prepare<level, kernel>(graph, node, bindings)));
-  step.product = Product::library;
+  step.product = product;
   return step;
 }
 
@@ -129,14 +151,17 @@ constexpr std::array<Row, 3> products() {
 }
 
 // Float weights by oneDNN when a step may have many tokens.
-template <std::size_t level, DType type, Text matmul, Text swiglu>
+template <std::size_t level, DType type, Gemm gemm, Text matmul, Text swiglu>
 constexpr std::array<Row, 2> library_products() {
-  return {Row{{Op::matmul, kName<matmul, level>, library_matches<level, type>,
-               prepare_library<level, steps::matmul>},
-              steps::library_scratch},
-          Row{{Op::matmul_swiglu, kName<swiglu, level>, library_matches<level, type>,
-               prepare_library<level, steps::matmul_swiglu>},
-              steps::library_scratch}};
+  constexpr bool kBf16 = gemm == Gemm::library_bf16;
+  constexpr Product kProduct = kBf16 ? Product::library_bf16 : Product::library;
+  constexpr ScratchOf kScratch = kBf16 ? steps::library_bf16_scratch : steps::library_scratch;
+  return {Row{{Op::matmul, kName<matmul, level>, library_matches<level, type, gemm>,
+               prepare_library<level, steps::matmul, kProduct>},
+              kScratch},
+          Row{{Op::matmul_swiglu, kName<swiglu, level>, library_matches<level, type, gemm>,
+               prepare_library<level, steps::matmul_swiglu, kProduct>},
+              kScratch}};
 }
 
 template <std::size_t... sizes>
@@ -152,9 +177,14 @@ template <std::size_t l>
 constexpr auto level_rows() {
   using namespace steps;  // NOLINT: the kernels' names
   return joined(
-      library_products<l, DType::bf16, "matmul.bf16.onednn", "matmul_swiglu.bf16.onednn">(),
-      library_products<l, DType::f16, "matmul.f16.onednn", "matmul_swiglu.f16.onednn">(),
-      library_products<l, DType::f32, "matmul.f32.onednn", "matmul_swiglu.f32.onednn">(),
+      library_products<l, DType::bf16, Gemm::library_bf16, "matmul.bf16.onednn_bf16",
+                       "matmul_swiglu.bf16.onednn_bf16">(),
+      library_products<l, DType::bf16, Gemm::library, "matmul.bf16.onednn",
+                       "matmul_swiglu.bf16.onednn">(),
+      library_products<l, DType::f16, Gemm::library, "matmul.f16.onednn",
+                       "matmul_swiglu.f16.onednn">(),
+      library_products<l, DType::f32, Gemm::library, "matmul.f32.onednn",
+                       "matmul_swiglu.f32.onednn">(),
       products<l, DType::q8_0, "matmul.q8_0", "matmul_swiglu.q8_0", "moe_matmul.q8_0">(),
       products<l, DType::q4_0, "matmul.q4_0", "matmul_swiglu.q4_0", "moe_matmul.q4_0">(),
       products<l, DType::q4_1, "matmul.q4_1", "matmul_swiglu.q4_1", "moe_matmul.q4_1">(),

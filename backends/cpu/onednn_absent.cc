@@ -6,7 +6,15 @@ bool has_onednn() {
   return false;
 }
 
+bool has_onednn_bf16() {
+  return false;
+}
+
 bool multiply_onednn(const GemmTask&) {
+  return false;
+}
+
+bool multiply_onednn_bf16(const Bf16GemmTask&) {
   return false;
 }
 

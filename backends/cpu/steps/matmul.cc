@@ -17,6 +17,12 @@ MatmulTask prepare_input(const Step& step, const StepContext& context, std::int6
   task.n_tokens = n_rows;
   task.x_stride = prepared_row_bytes(step.format, task.k);
   task.x = reinterpret_cast<const std::uint8_t*>(x.data);
+  if (takes_library_bf16(step, n_rows)) {
+    task.x = reinterpret_cast<const std::uint8_t*>(context.shared);
+    task.x_stride = task.k * std::int64_t{sizeof(std::uint16_t)};
+    split_rows(step, context, n_rows, context.shared);
+    context.pool.barrier();
+  }
   if (!is_quantised(step.format)) return task;
   task.x = reinterpret_cast<const std::uint8_t*>(context.shared);
   if (!step.input_ready) {
@@ -46,9 +52,9 @@ Scratch product_scratch(const Graph& graph, const Node& node, std::size_t extra)
 }
 
 std::size_t slab_of(const Step& step, const Operand& w) {
-  const std::size_t bytes = step.product == Product::library
-                                ? gemm_slab_bytes(w.dtype, w.cols())
-                                : slab_bytes(w.dtype, w.cols(), step.in[0].shape[0]);
+  const bool library = step.product == Product::library || step.product == Product::library_bf16;
+  const std::size_t bytes = library ? gemm_slab_bytes(w.dtype, w.cols())
+                                    : slab_bytes(w.dtype, w.cols(), step.in[0].shape[0]);
   return align_up(bytes, 64);
 }
 
@@ -96,6 +102,14 @@ Scratch library_scratch(const Graph& graph, const Node& node) {
   Scratch scratch;
   scratch.own = align_up(gemm_slab_bytes(w.dtype, w.shape.cols()), 64);
   if (node.op == Op::matmul_swiglu) scratch.own += up_bytes(x.shape[0], kGemmRows);
+  return scratch;
+}
+
+Scratch library_bf16_scratch(const Graph& graph, const Node& node) {
+  const Value& x = graph.value(node.in[0]);
+  Scratch scratch = library_scratch(graph, node);
+  scratch.shared =
+      static_cast<std::size_t>(x.shape[0] * x.shape.cols()) * 2 * sizeof(std::uint16_t);
   return scratch;
 }
 

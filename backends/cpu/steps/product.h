@@ -2,6 +2,7 @@
 // share. Activations are quantised once per step by all threads, into shared scratch.
 #pragma once
 #include "backends/cpu/kernel.h"
+#include "backends/cpu/onednn.h"
 
 namespace runnel::cpu {
 
@@ -24,6 +25,15 @@ std::int64_t prepared_row_bytes(Fast format, std::int64_t k);
 /// Chunks of one quantised row of x.
 std::int64_t row_chunks(std::int64_t k);
 
+/// Whether oneDNN multiplies this many rows of x, and in what.
+inline bool takes_library(const Step& step, std::int64_t n_tokens) {
+  return n_tokens >= kGemmTokens &&
+         (step.product == Product::library || step.product == Product::library_bf16);
+}
+inline bool takes_library_bf16(const Step& step, std::int64_t n_tokens) {
+  return n_tokens >= kGemmTokens && step.product == Product::library_bf16;
+}
+
 /// The dot kernel for weights of `type`; f32 (after decoding) when it has none of its own.
 Fast fast_format(DType type);
 Product product_for(DType type);
@@ -34,13 +44,18 @@ void quantise_rows(const Step& step,
                    std::int64_t n_rows,
                    std::byte* dst);
 
+/// This thread's part of splitting the rows of x in two bf16 each: dst [2][n_rows][k], the larger
+/// parts first. The caller then waits at the barrier.
+void split_rows(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst);
+
 /// Bytes of decoded slab a thread needs for weights of this type at `max_rows` rows of x.
 std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows);
 /// The same when oneDNN multiplies.
 std::size_t gemm_slab_bytes(DType type, std::int64_t k);
 
 /// Multiplies rows [first, first + n) of w (its leading dimensions flattened) with the rows of x in
-/// `task` and stores to task.y. `task` has everything but the weight; slab: see slab_bytes.
+/// `task` and stores to task.y. `task` has everything but the weight; slab: see slab_bytes. Where
+/// takes_library_bf16(), task.x is what split_rows() wrote.
 void multiply(
     const Step& step, const Operand& w, std::int64_t first, MatmulTask task, std::byte* slab);
 

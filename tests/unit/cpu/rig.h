@@ -35,15 +35,15 @@ inline Floats gaussian(std::int64_t n, std::uint32_t seed) {
 struct Machine {
   std::string isa;
   int n_threads = 1;
-  bool onednn = false;
+  std::string onednn = "0";  // RUNNEL_ONEDNN
 };
 
-inline Result<std::unique_ptr<Backend>> make_backend(const Machine& machine) {
+inline Result<std::unique_ptr<Backend>> make_backend(const Machine& machine,
+                                                     BackendOptions options = {}) {
   // NOLINTBEGIN(concurrency-mt-unsafe): no other thread runs here.
   setenv("RUNNEL_CPU_ISA", machine.isa.c_str(), 1);
-  setenv("RUNNEL_ONEDNN", machine.onednn ? "1" : "0", 1);
+  setenv("RUNNEL_ONEDNN", machine.onednn.c_str(), 1);
   // NOLINTEND(concurrency-mt-unsafe)
-  BackendOptions options;
   options.n_threads = machine.n_threads;
   return cpu::backend_info().create(options);
 }
