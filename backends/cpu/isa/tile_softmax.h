@@ -20,11 +20,7 @@ inline F power_below(F x) {
   p = fma(p, r, set1(2.402210749e-1f));
   p = fma(p, r, set1(6.931471880e-1f));
   p = fma(p, r, set1(1.0f));
-#if RUNNEL_SIMD_BITS == 512
-  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), p, n);
-#else
-  return zero_where_less(x, least, mul(p, power_of_two(n)));
-#endif
+  return zero_where_less(x, least, scale_by_power(p, n));
 }
 
 /// True when some lane is above `bound`.
