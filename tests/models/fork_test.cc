@@ -14,15 +14,6 @@ std::unique_ptr<Session> fork(const Session& parent) {
   return *std::move(child);
 }
 
-void append(Session& session, std::span<const TokenId> ids) {
-  const Status status = session.append(ids);
-  REQUIRE_MESSAGE(status.ok(), status.message());
-}
-
-std::vector<float> last_logits(const Session& session) {
-  return {session.logits().begin(), session.logits().end()};
-}
-
 std::vector<float> fresh_logits(Engine& engine,
                                 std::span<const TokenId> prefix,
                                 std::span<const TokenId> rest) {

@@ -131,6 +131,15 @@ std::vector<GoldenCase> golden_cases(const std::string& model) {
   return cases;
 }
 
+void append(Session& session, std::span<const TokenId> ids) {
+  const Status status = session.append(ids);
+  REQUIRE_MESSAGE(status.ok(), status.message());
+}
+
+std::vector<float> last_logits(const Session& session) {
+  return {session.logits().begin(), session.logits().end()};
+}
+
 std::vector<float> all_logits(Session& session, std::span<const TokenId> ids) {
   std::vector<float> rows;
   const Status ran =

@@ -34,6 +34,12 @@ struct GoldenCase {
 };
 std::vector<GoldenCase> golden_cases(const std::string& model);
 
+/// Runs `ids` on top of what the session holds.
+void append(Session& session, std::span<const TokenId> ids);
+
+/// Logits of the last token; empty without any.
+std::vector<float> last_logits(const Session& session);
+
 /// All rows of logits of `ids`: [ids, n_vocab].
 std::vector<float> all_logits(Session& session, std::span<const TokenId> ids);
 

@@ -21,15 +21,6 @@ std::vector<quant::KvPolicy> policies() {
   return {policy("kv8"), policy("kv4"), policy("k3v2"), bare};
 }
 
-std::vector<float> last_logits(const Session& session) {
-  return {session.logits().begin(), session.logits().end()};
-}
-
-void append(Session& session, std::span<const TokenId> ids) {
-  const Status status = session.append(ids);
-  REQUIRE_MESSAGE(status.ok(), status.message());
-}
-
 std::vector<float> fresh_logits(Engine& engine,
                                 std::span<const TokenId> ids,
                                 const quant::KvPolicy& kv,

@@ -31,10 +31,6 @@ std::int64_t set_tokens(Session& session, std::span<const TokenId> ids) {
   return *kept;
 }
 
-std::vector<float> last_logits(const Session& session) {
-  return {session.logits().begin(), session.logits().end()};
-}
-
 std::vector<TokenId> joined(std::span<const TokenId> a, std::span<const TokenId> b) {
   std::vector<TokenId> all(a.begin(), a.end());
   all.insert(all.end(), b.begin(), b.end());

@@ -12,15 +12,6 @@
 namespace runnel::tests {
 namespace {
 
-void append(Session& session, std::span<const TokenId> ids) {
-  const Status status = session.append(ids);
-  REQUIRE_MESSAGE(status.ok(), status.message());
-}
-
-std::vector<float> last_logits(const Session& session) {
-  return {session.logits().begin(), session.logits().end()};
-}
-
 void load(Session& session, const std::string& path) {
   const auto note = session.load(path);
   REQUIRE_MESSAGE(note.ok(), note.status().message());

@@ -13,15 +13,6 @@ SessionOptions shifting(std::int64_t chunk = 0, std::int64_t context = kContext)
   return {context, quant::plain_kv(DType::f32), chunk, ContextPolicy::shift, 0};
 }
 
-void append(Session& session, std::span<const TokenId> ids) {
-  const Status status = session.append(ids);
-  REQUIRE_MESSAGE(status.ok(), status.message());
-}
-
-std::vector<float> last_logits(const Session& session) {
-  return {session.logits().begin(), session.logits().end()};
-}
-
 std::vector<float> shifted_logits(Engine& engine, std::span<const TokenId> ids) {
   const auto session = new_session(engine, shifting());
   append(*session, ids);

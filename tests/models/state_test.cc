@@ -31,11 +31,6 @@ std::vector<float> last_logits(Session& session) {
   return {session.logits().begin(), session.logits().end()};
 }
 
-void append(Session& session, std::span<const TokenId> ids) {
-  const Status status = session.append(ids);
-  REQUIRE_MESSAGE(status.ok(), status.message());
-}
-
 /// Logits after `ids` in a fresh session.
 std::vector<float> fresh_logits(Engine& engine,
                                 std::span<const TokenId> ids,
