@@ -94,7 +94,10 @@ Status Session::truncate(std::int64_t n) {
     return Status(Code::invalid_argument, "cannot truncate to " + std::to_string(n) + " of " +
                                               std::to_string(cache_->size()) + " tokens");
   if (n == cache_->size()) return {};
-  cache_->truncate(n);
+  {
+    const auto lock = engine_.exclusive();  // it may copy rings back
+    cache_->truncate(n);
+  }
   n_foreign_ = std::min(n_foreign_, n);
   have_logits_ = false;
   history_stale_ = true;
@@ -159,7 +162,10 @@ Status Session::advance(std::span<const TokenId> ids, const OnRows* on_rows) {
     if (cache_->next_index() == shared_end_) leave_prefix();
   }
   have_logits_ = true;
-  if (ids.size() > 1 && on_rows == nullptr) cache_->place_anchor();  // other replies begin here
+  if (ids.size() > 1 && on_rows == nullptr) {  // other replies begin here
+    const auto lock = engine_.exclusive();
+    cache_->place_anchor();
+  }
   return {};
 }
 

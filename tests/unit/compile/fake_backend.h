@@ -6,12 +6,12 @@
 
 #include <doctest/doctest.h>
 
-#include "runtime/backend/registry.h"
+#include "backends/reference/reference.h"
 
 namespace runnel::tests {
 
 inline std::unique_ptr<Backend> reference_backend() {
-  auto backend = backend_registry().back().create({});
+  auto backend = reference::backend_info().create({});
   REQUIRE(backend.ok());
   return *std::move(backend);
 }
