@@ -97,7 +97,8 @@ std::vector<KvDamage> measure_kv(runnel_engine* engine,
     for (const Contender& one : contenders) must(runnel_session_truncate(one.session.get(), 0));
     const std::span<const std::int32_t> ids = chunks.chunk(chunk);
     for (std::size_t at = 0; at < ids.size(); at += kPieceTokens) {
-      on_step(static_cast<double>((chunk - first) * n_pieces + at / kPieceTokens) / total);
+      const std::size_t n_done = (chunk - first) * n_pieces + at / kPieceTokens;
+      on_step(static_cast<double>(n_done) / total);
       const auto piece = ids.subspan(at, std::min(kPieceTokens, ids.size() - at));
       evaluate(exact.get(), piece, base);
       for (Contender& one : contenders) {

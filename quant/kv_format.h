@@ -78,18 +78,18 @@ inline constexpr int kKvRecentTokens = 128;  // the newest that a token sees, it
 /// K and V format of one attention layer.
 struct KvPair {
   KvFormat k = KvFormat::plain, v = KvFormat::plain;
-  auto operator<=>(const KvPair&) const = default;
+  auto operator<=>(const KvPair&) const = default;  // NOLINT: no pointer
 };
 
 /// What a cache holds: rows of a plain type, or tiles. Comparable, so that plans can be kept by it.
 struct KvPolicy {
-  DType rows = DType::f16;  // plain only
-  KvPair pair;              // of most layers
-  KvPair edge;              // of the first and the last attention layer
-  bool sinks = true;        // the first 16 tokens stay in f16
-  bool recent = true;       // so do the newest 128
-  bool rotate = true;       // signed Hadamard transform of q, k and v
-  auto operator<=>(const KvPolicy&) const = default;
+  DType rows = DType::f16;                            // plain only
+  KvPair pair;                                        // of most layers
+  KvPair edge;                                        // of the first and the last attention layer
+  bool sinks = true;                                  // the first 16 tokens stay in f16
+  bool recent = true;                                 // so do the newest 128
+  bool rotate = true;                                 // signed Hadamard transform of q, k and v
+  auto operator<=>(const KvPolicy&) const = default;  // NOLINT: no pointer
 
   bool tiled() const { return pair.k != KvFormat::plain; }
   /// Formats of attention layer number `ordinal` of `n`, counted among attention layers.

@@ -71,8 +71,8 @@ bool matches(const Graph& graph, const Node& node, const Caps& caps) {
 // Measured at first use, then the same for all models of the process.
 template <std::size_t level>
 const GemmChoice& remembered_gemm(const Log& log) {
-  static const GemmChoice choice = measure_gemm(*kernels_for(kIsaLevels[level]), log);
-  return choice;
+  static const GemmChoice kChoice = measure_gemm(*kernels_for(kIsaLevels[level]), log);
+  return kChoice;
 }
 
 // Steps with few tokens are left to the level's own kernels, hence its level. So are products with
