@@ -72,7 +72,7 @@ std::span<const char* const> tiny_models() {
   return kModels;
 }
 
-const std::string& converted(const std::string& model, const std::string& recipe) {
+std::string converted(const std::string& model, const std::string& recipe) {
   static TemporaryFolder folder;
   static std::map<std::string, std::string> made;
   std::string& path = made[model + "/" + recipe];
@@ -121,7 +121,7 @@ std::vector<GoldenCase> golden_cases(const std::string& model) {
   for (const auto& entry : json["cases"]) {
     GoldenCase golden{entry["ids"], entry["rows"], {}};
     for (const converters::SourceTensor& tensor : *tensors) {
-      if (tensor.name != entry["tensor"]) continue;
+      if (tensor.name != entry["tensor"].get<std::string>()) continue;
       golden.logits.resize(tensor.bytes / sizeof(float));
       std::memcpy(golden.logits.data(), file->bytes().data() + tensor.offset, tensor.bytes);
     }

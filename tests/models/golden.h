@@ -15,7 +15,7 @@ std::span<const char* const> tiny_models();
 /// The checkpoint converted to `recipe`, in a temporary folder, made once per process. The
 /// reference ran with RoPE frequencies rounded to bf16 (its model had been cast to bf16 as a whole
 /// before it was widened): the file gets a rope_freqs.weight that reproduces exactly this rounding.
-const std::string& converted(const std::string& model, const std::string& recipe);
+std::string converted(const std::string& model, const std::string& recipe);
 
 /// An engine on the file; fails the test on an error.
 std::unique_ptr<Engine> load_engine(const std::string& path,

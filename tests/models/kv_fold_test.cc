@@ -62,7 +62,7 @@ TEST_CASE("Fold: gains and transform in the weights leave the logits as they wer
       CAPTURE(model);
       CAPTURE(backend);
       const test::TempDir dir;
-      const std::string& in = converted(model, "f32");
+      const std::string in = converted(model, "f32");
       const auto engine = load_engine(in, backend);
       KvFoldOptions options = options_for(in, dir / "folded.gguf", *engine);
       options.gains = uneven_gains(engine->model(), model == std::string("tiny-llama"));
@@ -88,7 +88,7 @@ TEST_CASE("Fold: gains and transform in the weights leave the logits as they wer
 
 TEST_CASE("Fold: what is folded once is not folded again, and records are replaced") {
   const test::TempDir dir;
-  const std::string& in = converted("tiny-lfm2", "f32");
+  const std::string in = converted("tiny-lfm2", "f32");
   const auto engine = load_engine(in, "reference");
   KvFoldOptions once = options_for(in, dir / "once.gguf", *engine);
   once.fold_values = true;
@@ -112,7 +112,7 @@ TEST_CASE("Fold: quantised weights stay as they are, with a note; gains of norms
   for (const char* model : {"tiny-lfm2", "tiny-llama"}) {
     CAPTURE(model);
     const bool normed = model == std::string("tiny-lfm2");
-    const std::string& in = converted(model, "q8_0");
+    const std::string in = converted(model, "q8_0");
     const auto engine = load_engine(in, "reference");
     KvFoldOptions options = options_for(in, dir / "q.gguf", *engine);
     options.gains = uneven_gains(engine->model(), false);
@@ -131,7 +131,7 @@ TEST_CASE("Fold: quantised weights stay as they are, with a note; gains of norms
 
 TEST_CASE("Fold: gains per head do not fit a norm that all heads share") {
   const test::TempDir dir;
-  const std::string& in = converted("tiny-lfm2", "f32");
+  const std::string in = converted("tiny-lfm2", "f32");
   const auto engine = load_engine(in, "reference");
   KvFoldOptions options = options_for(in, dir / "x.gguf", *engine);
   options.gains = uneven_gains(engine->model(), false);

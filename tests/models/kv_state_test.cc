@@ -54,7 +54,7 @@ TEST_CASE("Tiled KV: any chunking of the prompt gives the same logits") {
 TEST_CASE("Tiled KV: the number of threads changes nothing") {
   const auto ids = random_ids(200, 320, 2);
   for (const quant::KvPolicy& kv : policies()) {
-    const std::string& file = converted("tiny-lfm2", kRecipe);
+    const std::string file = converted("tiny-lfm2", kRecipe);
     const std::vector<float> one = fresh_logits(*load_engine(file, "cpu", 1), ids, kv);
     for (const int threads : {2, 3, 5})
       CHECK(fresh_logits(*load_engine(file, "cpu", threads), ids, kv) == one);

@@ -11,8 +11,8 @@ TEST_CASE("Cache: pages come as tokens do, in the place the table says") {
   REQUIRE(f.cache->reserve(1).ok());
   CHECK(f.cache->table().states[1].host_pages.size() == 1);
   REQUIRE(f.cache->reserve(257).ok());
-  const StateBinding& k = f.cache->table().states[1];
-  const StateBinding& v = f.cache->table().states[2];
+  const StateBinding k = f.cache->table().states[1];
+  const StateBinding v = f.cache->table().states[2];
   CHECK(k.host_pages.size() == 5);
   CHECK(k.buffers[1]->host() + k.offsets[1] == k.host_pages[1]);
   CHECK(v.buffers[1] == k.buffers[1]);  // K and V of the same tokens lie together

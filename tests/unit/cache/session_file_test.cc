@@ -102,7 +102,7 @@ TEST_CASE("SessionFile: what goes in comes out") {
     CHECK(std::ranges::equal(g.cache->tokens(), f.cache->tokens()));
     CHECK(g.cache->resume_from() == n);
     CHECK(saved(*g.cache) == file);
-    const StateBinding &k = f.cache->table().states[1], &restored = g.cache->table().states[1];
+    const StateBinding k = f.cache->table().states[1], restored = g.cache->table().states[1];
     REQUIRE(restored.host_pages.size() == k.host_pages.size());
     for (std::int64_t t = 0; t < n; ++t)
       for (std::int64_t row : {t % 64, 64 + t % 64})  // two heads

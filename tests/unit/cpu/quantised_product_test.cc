@@ -47,7 +47,7 @@ TEST_CASE("A quantised product is the product of the rounded activations") {
     CAPTURE(quant::info(type).name);
     const std::int64_t k = columns(type);
     const Floats x = gaussian(kTokens * k, 1);  // seeds: the order in which product() asks
-    const std::vector<std::byte>& w = encoded({kRows, k}, type, 2);
+    const std::vector<std::byte> w = encoded({kRows, k}, type, 2);
     const std::size_t row_bytes = quant::row_bytes(type, static_cast<std::size_t>(k));
     for (const std::string& isa : levels()) {
       CAPTURE(isa);
