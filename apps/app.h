@@ -59,6 +59,8 @@ struct ModelFlags {
   std::string prompt_cache;             // a session file; "": none
   std::vector<std::string> kv_without;  // sinks, recent, rotation
   bool kv_force = false;
+  bool sparse_decode = false, sparse_prefill = false, streaming_heads = false;
+  int sparse_from = 0, sparse_pages = 0;
   bool verbose = false;
   bool strict = false;
 };

@@ -1,4 +1,5 @@
 // runnel calibrate -m IN.gguf -f TEXT [-o OUT.gguf] [-c 1024] [--chunks N] [--json]
+//                  [--find-streaming-heads]
 // The first three quarters of the text's chunks are run to see what attention sees, for --balance
 // and for the report. The transform of values goes into the weights. The last quarter then measures
 // what each preset of the KV cache does to the new model.
@@ -12,6 +13,7 @@
 #include "apps/kv_damage.h"
 #include "apps/terminal.h"
 #include "apps/text_chunks.h"
+#include "converters/induction.h"
 #include "converters/kv_fold.h"
 
 namespace runnel::app {
@@ -22,12 +24,15 @@ using converters::KvFoldOptions;
 using converters::KvMoments;
 using Json = nlohmann::ordered_json;
 
+/// Heads that give less of their attention to what was said before need not see it.
+constexpr double kLeastInduction = 0.1;
+
 struct CalibrateFlags {
   ModelFlags model;
   std::string file, out;
   std::string text;  // of the file
   int chunks = 0;
-  bool balance = false, no_fold = false, json = false;
+  bool balance = false, no_fold = false, streaming = false, json = false;
 };
 
 /// A file that goes when this does.
@@ -41,7 +46,8 @@ struct Temporary {
 
 struct Counter {
   KvMoments moments;
-  std::map<std::int64_t, std::int64_t> position;  // by layer, in the running chunk
+  converters::InductionScores* induction = nullptr;  // takes the rows instead
+  std::map<std::int64_t, std::int64_t> position;     // by layer, in the running chunk
 };
 
 /// Leaves out what every cache keeps in f16: the first tokens, which are unlike all others.
@@ -49,7 +55,9 @@ int take(void* user, const runnel_attention_inputs* seen) {
   constexpr std::int64_t kSinkTokens = 16;
   Counter& counter = *static_cast<Counter*>(user);
   std::int64_t& position = counter.position[seen->layer];
-  const std::int64_t skip = std::clamp<std::int64_t>(kSinkTokens - position, 0, seen->n_rows);
+  const std::int64_t skip = counter.induction != nullptr
+                                ? 0
+                                : std::clamp<std::int64_t>(kSinkTokens - position, 0, seen->n_rows);
   position += seen->n_rows;
   const converters::AttentionShape& shape = counter.moments.shape();
   KvMoments::Rows rows;
@@ -59,7 +67,10 @@ int take(void* user, const runnel_attention_inputs* seen) {
   rows.q = seen->q + skip * shape.n_heads * shape.head_dim;
   rows.k = seen->k + skip * seen->n_kv_heads * shape.head_dim;
   rows.v = seen->v + skip * seen->n_kv_heads * shape.head_dim;
-  counter.moments.add(rows);
+  if (counter.induction != nullptr)
+    counter.induction->add(rows);
+  else
+    counter.moments.add(rows);
   return InterruptGuard::interrupted() ? 0 : 1;
 }
 
@@ -94,17 +105,42 @@ Text cut(const CalibrateFlags& flags, const runnel_engine* engine) {
   return text;
 }
 
+/// What the first part of the text shows.
+struct Seen {
+  KvMoments moments;
+  std::size_t n_tokens = 0;
+  std::vector<std::vector<double>> induction;  // scores of KV heads, when asked for
+};
+
+/// Runs random tokens twice; leaves `counter` as it was.
+std::vector<std::vector<double>> measure_induction(runnel_engine* engine,
+                                                   ModelFlags flags,
+                                                   std::span<const std::int32_t> text,
+                                                   Counter& counter) {
+  constexpr std::size_t kTokens = 384;  // further apart than any window
+  const std::vector<std::int32_t> ids = converters::repeated_tokens(text, kTokens);
+  converters::InductionScores induction(counter.moments.shape(),
+                                        static_cast<std::int64_t>(ids.size() / 2));
+  counter.induction = &induction;
+  flags.context = static_cast<int>(ids.size());
+  const SessionPtr session = open_session(engine, flags);
+  const runnel_status status = runnel_session_append(session.get(), ids.data(), ids.size());
+  counter.induction = nullptr;
+  stop_if_interrupted();
+  must(status);
+  return induction.scores();
+}
+
 /// Runs the first part of the text.
-KvMoments measure_moments(const CalibrateFlags& flags, std::size_t& n_tokens) {
+Seen look(const CalibrateFlags& flags) {
   runnel_engine_options options = engine_options(flags.model);
-  Counter counter{KvMoments({}), {}};
+  Counter counter{KvMoments({}), nullptr, {}};
   options.on_attention = take;
   options.attention_user = &counter;
   const EnginePtr engine = open_engine(flags.model, options);
   counter.moments = KvMoments(shape_of(model_info(engine.get()), flags.model.model));
   Text text = cut(flags, engine.get());
   const SessionPtr session = open_session(engine.get(), flags.model);
-  n_tokens = text.n_seen * text.chunks.n_tokens;
   ProgressBar bar("measuring keys and queries");
   for (std::size_t chunk = 0; chunk < text.n_seen; ++chunk) {
     bar.update(static_cast<double>(chunk) / static_cast<double>(text.n_seen));
@@ -115,7 +151,11 @@ KvMoments measure_moments(const CalibrateFlags& flags, std::size_t& n_tokens) {
     stop_if_interrupted();
     must(status);
   }
-  return std::move(counter.moments);
+  Seen seen{KvMoments({}), text.n_seen * text.chunks.n_tokens, {}};
+  if (flags.streaming)
+    seen.induction = measure_induction(engine.get(), flags.model, text.chunks.ids, counter);
+  seen.moments = std::move(counter.moments);
+  return seen;
 }
 
 void write(KvFoldOptions& job, bool show) {
@@ -162,7 +202,10 @@ Json describe(const KvMoments& moments) {
   return layers;
 }
 
-void print(const CalibrateFlags& flags, const Json& layers, const std::vector<KvDamage>& found) {
+void print(const CalibrateFlags& flags,
+           const Seen& seen,
+           std::span<const std::uint64_t> streaming,
+           const std::vector<KvDamage>& found) {
   Json presets = Json::array();
   for (std::size_t i = 0; i < found.size(); ++i) {
     const double gate = quant::kKvPresets[i].max_kl;
@@ -174,8 +217,12 @@ void print(const CalibrateFlags& flags, const Json& layers, const std::vector<Kv
                        {"usable", found[i].kl_mean <= gate}});
   }
   if (flags.json) {
-    std::puts(
-        Json({{"file", flags.out}, {"layers", layers}, {"presets", presets}}).dump(2).c_str());
+    Json all({{"file", flags.out}, {"layers", describe(seen.moments)}, {"presets", presets}});
+    if (flags.streaming) {
+      all["induction"] = seen.induction;
+      all["streaming"] = streaming;
+    }
+    std::puts(all.dump(2).c_str());
     return;
   }
   std::printf("%-6s %12s %12s %8s %8s\n", "kv", "KL mean", "KL p99", "top-1", "gate");
@@ -184,36 +231,45 @@ void print(const CalibrateFlags& flags, const Json& layers, const std::vector<Kv
                 row["kl_mean"].get<double>(), row["kl_p99"].get<double>(),
                 row["top1"].get<double>(), row["gate"].get<double>(),
                 row["usable"].get<bool>() ? "" : "  refused");
+  for (std::size_t layer = 0; layer < seen.induction.size(); ++layer) {
+    std::printf("attention layer %zu:", layer);
+    for (std::size_t head = 0; head < seen.induction[layer].size(); ++head)
+      std::printf(" %.3f%s", seen.induction[layer][head],
+                  (streaming[layer] >> head & 1) != 0 ? " (streams)" : "");
+    std::puts("");
+  }
 }
 
 void run(CalibrateFlags flags) {
   if (flags.model.context == 0) flags.model.context = 1024;
   if (flags.model.context < 256) fail(Exit::usage, "-c must be at least 256");
   flags.model.kv = "f32";
+  flags.model.sparse_decode = flags.model.sparse_prefill = flags.model.streaming_heads = false;
   if (flags.out.empty()) flags.out = flags.model.model;
   flags.text = read_file(flags.file);
   const InterruptGuard guard(nullptr, nullptr);
-  std::size_t n_tokens = 0;
-  const KvMoments moments = measure_moments(flags, n_tokens);
+  const Seen seen = look(flags);
+  const KvMoments& moments = seen.moments;
   KvFoldOptions job;
   job.in_path = flags.model.model;
   job.shape = moments.shape();
   job.n_threads = flags.model.threads;
   job.fold_values = !flags.no_fold;
   if (flags.balance)
-    for (const auto& [layer, seen] : moments.layers())
+    for (const auto& [layer, sums] : moments.layers())
       job.gains.push_back(
-          {layer, seen.n_kv_heads, balanced_gains(seen, moments.shape(), GainScope::per_layer)});
+          {layer, sums.n_kv_heads, balanced_gains(sums, moments.shape(), GainScope::per_layer)});
+  job.record.streaming = converters::streaming_heads(seen.induction, kLeastInduction);
   // Written twice: the presets are measured on the new weights, and then recorded beside them.
   const Temporary draft{flags.out + ".runnel-draft"};
   job.out_path = draft.path;
   write(job, true);
   const std::vector<KvDamage> found = measure_damage(flags, draft.path);
   for (std::size_t i = 0; i < found.size(); ++i) job.record.kl[i] = found[i].kl_mean;
-  job.record.text_tokens = n_tokens;
+  job.record.text_tokens = seen.n_tokens;
   job.out_path = flags.out;
   write(job, false);
-  print(flags, describe(moments), found);
+  print(flags, seen, job.record.streaming, found);
 }
 
 }  // namespace
@@ -227,6 +283,8 @@ void declare_calibrate(CLI::App& verb) {
   verb.add_flag(
       "--balance", flags->balance,
       "also balance the gains of queries and keys (-7 to +3 % of the damage where measured)");
+  verb.add_flag("--find-streaming-heads", flags->streaming,
+                "also find the heads that need only the first and the newest tokens");
   verb.add_flag("--no-fold", flags->no_fold, "leave the weights of values alone");
   verb.add_flag("--json", flags->json, "one JSON document on stdout");
   verb.callback([flags] { run(*flags); });

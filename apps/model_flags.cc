@@ -73,6 +73,17 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model) {
       ->check(CLI::IsMember({"sinks", "recent", "rotation"}));
   verb.add_flag("--kv-force", flags.kv_force,
                 "also a KV cache that, as the model file has it, harms the model too much");
+  verb.add_flag("--sparse-decode", flags.sparse_decode,
+                "a generated token reads only part of a long quantised cache");
+  verb.add_flag("--sparse-prefill", flags.sparse_prefill, "so do the tokens of prompts");
+  verb.add_option("--sparse-from", flags.sparse_from, "tokens from which on (0 = 16384)")
+      ->check(CLI::Range(0, 1 << 24));
+  verb.add_option("--sparse-pages", flags.sparse_pages,
+                  "pages of 64 tokens that each query head chooses (0 = 16)")
+      ->check(CLI::Range(0, 1024));
+  verb.add_flag("--streaming-heads", flags.streaming_heads,
+                "experimental: heads that `runnel calibrate` found to need only the first and the "
+                "newest tokens keep nothing else");
   verb.add_flag("--strict", flags.strict, "fail when an operator has no kernel on the backend");
   verb.add_flag("-v,--verbose", flags.verbose, "say more on stderr");
 }
@@ -119,6 +130,11 @@ runnel_session_options session_options(const ModelFlags& flags) {
   options.keep_tokens = flags.keep;
   options.kv = flags.kv.c_str();
   options.kv_force = flags.kv_force ? 1 : 0;
+  if (flags.sparse_decode) options.sparse |= RUNNEL_SPARSE_DECODE;
+  if (flags.sparse_prefill) options.sparse |= RUNNEL_SPARSE_PREFILL;
+  options.sparse_from = flags.sparse_from;
+  options.sparse_pages = flags.sparse_pages;
+  options.streaming_heads = flags.streaming_heads ? 1 : 0;
   for (const std::string& part : flags.kv_without)
     options.kv_without |= part == "sinks"    ? RUNNEL_KV_NO_SINKS
                           : part == "recent" ? RUNNEL_KV_NO_RECENT

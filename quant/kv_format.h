@@ -81,14 +81,26 @@ struct KvPair {
   auto operator<=>(const KvPair&) const = default;  // NOLINT: no pointer
 };
 
+/// Which steps read only some pages of a long tiled cache, and how many (kv_sparse.h).
+struct KvSparse {
+  bool decode = false;                                // steps of one token
+  bool prefill = false;                               // steps of several tokens
+  std::int32_t from = 16384;                          // tokens in the cache from which on
+  std::int32_t pages = 16;                            // that each query head chooses
+  auto operator<=>(const KvSparse&) const = default;  // NOLINT: no pointer
+  bool any() const { return decode || prefill; }
+};
+
 /// What a cache holds: rows of a plain type, or tiles. Comparable, so that plans can be kept by it.
 struct KvPolicy {
-  DType rows = DType::f16;                            // plain only
-  KvPair pair;                                        // of most layers
-  KvPair edge;                                        // of the first and the last attention layer
-  bool sinks = true;                                  // the first 16 tokens stay in f16
-  bool recent = true;                                 // so do the newest 128
-  bool rotate = true;                                 // signed Hadamard transform of q, k and v
+  DType rows = DType::f16;  // plain only
+  KvPair pair;              // of most layers
+  KvPair edge;              // of the first and the last attention layer
+  bool sinks = true;        // the first 16 tokens stay in f16
+  bool recent = true;       // so do the newest 128
+  bool rotate = true;       // signed Hadamard transform of q, k and v
+  KvSparse sparse = {};     // tiles only
+  bool streaming = false;   // tiles only: heads that the model file names keep no tiles
   auto operator<=>(const KvPolicy&) const = default;  // NOLINT: no pointer
 
   bool tiled() const { return pair.k != KvFormat::plain; }

@@ -224,9 +224,9 @@ void add_state_uses(const Graph& graph, const Node& node, CpuExecutable& executa
   for (ValueId id : node.in) {
     const Value& value = graph.value(id);
     if (value.role != Role::state) continue;
-    executable.add(StateUse{
-        value.state_index, value.state == StateKind::kv_k || value.state == StateKind::kv_v,
-        attention ? attention->window : 0, node.op != Op::kv_append, node.name});
+    executable.add(StateUse{value.state_index, is_paged(value.state),
+                            attention ? attention->window : 0, node.op != Op::kv_append,
+                            node.name});
   }
 }
 

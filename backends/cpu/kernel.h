@@ -73,7 +73,7 @@ enum class Product : std::uint8_t {
 struct Step {
   Kernel run = nullptr;
   const Kernels* kernels = nullptr;
-  std::array<Operand, 6> in;
+  std::array<Operand, 7> in;
   std::array<Operand, 2> out;
   Attr attr;
   Fast format = Fast::f32;            // matrix products: dot kernel

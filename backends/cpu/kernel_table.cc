@@ -215,6 +215,7 @@ constexpr auto level_rows() {
           row<l, "attention", attention>(Op::attention, attention_scratch),
           row<l, "rotate", rotate, f32_inputs<1>>(Op::rotate),
           row<l, "kv_seal", kv_seal>(Op::kv_seal),
+          row<l, "kv_summary", kv_summary>(Op::kv_summary),
           row<l, "tile_attention", tile_attention>(Op::tile_attention, tile_attention_scratch),
           row<l, "kv_window", kv_window>(Op::kv_window),
           row<l, "short_conv", short_conv, f32_inputs<1, 3>>(Op::short_conv),

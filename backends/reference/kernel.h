@@ -32,7 +32,7 @@ using Kernel = Status (*)(const Step& step, const StepContext& context);
 /// A node ready to run.
 struct Step {
   Kernel run = nullptr;
-  std::array<Operand, 6> in;
+  std::array<Operand, 7> in;
   std::array<Operand, 2> out;
   Attr attr;
 

@@ -46,6 +46,7 @@ constexpr std::array kRows = std::to_array<Row>({
     row<kernels::attention>(Op::attention, "attention", kernels::attention_scratch),
     row<kernels::rotate>(Op::rotate, "rotate"),
     row<kernels::kv_seal>(Op::kv_seal, "kv_seal", kernels::kv_seal_scratch),
+    row<kernels::kv_summary>(Op::kv_summary, "kv_summary"),
     row<kernels::tile_attention>(
         Op::tile_attention, "tile_attention", kernels::tile_attention_scratch),
     row<kernels::kv_window>(Op::kv_window, "kv_window"),

@@ -192,7 +192,22 @@ typedef struct runnel_session_options {
   const char* kv;
   uint32_t kv_without; /* of a quantised cache, to measure what it is worth: RUNNEL_KV_NO_... */
   int32_t kv_force;    /* 1: also a preset whose damage, as the model file has it, is too large */
+  /* Sparse attention, with a quantised cache: from sparse_from tokens on a token reads the first
+   * and the newest 384 tokens, and of the pages of 64 tokens between the sparse_pages that each
+   * query head expects most of. With only one of the two kinds of step, results depend on how the
+   * tokens were cut into steps. RUNNEL_SPARSE_... */
+  uint32_t sparse;
+  int32_t sparse_from;  /* tokens; 0 = 16384 */
+  int32_t sparse_pages; /* 1..1024; 0 = 16 */
+  /* 1, experimental, with a quantised cache: heads that the model file names (`runnel calibrate
+   * --find-streaming-heads`) see the first 16 and the newest 128 tokens only, and take no more
+   * memory. */
+  int32_t streaming_heads;
 } runnel_session_options;
+typedef enum runnel_sparse {
+  RUNNEL_SPARSE_DECODE = 1, /* steps of one token */
+  RUNNEL_SPARSE_PREFILL = 2 /* steps of several tokens */
+} runnel_sparse;
 typedef enum runnel_kv_part {
   RUNNEL_KV_NO_SINKS = 1,   /* the first 16 tokens in f16 */
   RUNNEL_KV_NO_RECENT = 2,  /* the newest 128 tokens in f16 */

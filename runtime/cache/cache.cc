@@ -7,16 +7,13 @@
 namespace runnel {
 namespace {
 
-bool is_kv(StateKind kind) {
-  return kind == StateKind::kv_k || kind == StateKind::kv_v;
-}
-
 std::int64_t pages_for(std::int64_t tokens) {
   return (tokens + kPageTokens - 1) / kPageTokens;
 }
 
 std::string format_of(const Value& value, const CacheOptions& options) {
-  if (is_kv(value.state) && value.kv != quant::KvFormat::plain)
+  if (value.state == StateKind::kv_summary) return "mean+radius";
+  if (is_paged(value.state) && value.kv != quant::KvFormat::plain)
     return std::string(quant::info(value.kv).name);
   std::string text(quant::info(value.dtype).name);
   if (value.state == StateKind::kv_window)
@@ -32,7 +29,7 @@ CacheBytes Cache::bytes(const Graph& graph, std::int64_t capacity) {
   std::size_t window = 0;
   for (const Value& value : graph.values()) {
     if (value.role != Role::state) continue;
-    if (is_kv(value.state))
+    if (is_paged(value.state))
       total.kv += state_bytes(value) * static_cast<std::size_t>(pages_for(capacity));
     else
       (value.state == StateKind::conv ? total.conv : window) += state_bytes(value);
@@ -56,7 +53,7 @@ Result<std::unique_ptr<Cache>> Cache::create(const Graph& graph,
 }
 
 void Cache::adopt_state(StateInfo info, std::size_t bytes) {
-  std::size_t& end = is_kv(info.kind) ? page_bytes_ : ring_bytes_;
+  std::size_t& end = is_paged(info.kind) ? page_bytes_ : ring_bytes_;
   if (info.kind == StateKind::conv) ring_columns_ = info.shape[0];
   if (info.kind == StateKind::kv_window) window_ = info.shape[1] - quant::kKvSinkTokens;
   states_.push_back({std::move(info), bytes, end, {}, {}, {}});
@@ -139,12 +136,12 @@ CacheBytes Cache::held() const {
 void Cache::rebind() {
   bindings_.clear();
   for (State& state : states_) {
-    const std::size_t n = is_kv(state.info.kind) ? pages_.size() : 1;
+    const std::size_t n = is_paged(state.info.kind) ? pages_.size() : 1;
     state.host.resize(n);
     state.buffers.resize(n);
     state.offsets.assign(n, state.offset);
     for (std::size_t i = 0; i < n; ++i) {
-      Buffer* buffer = is_kv(state.info.kind) ? pages_[i].get() : rings_.get();
+      Buffer* buffer = is_paged(state.info.kind) ? pages_[i].get() : rings_.get();
       state.buffers[i] = buffer;
       state.host[i] = buffer->host() == nullptr ? nullptr : buffer->host() + state.offset;
     }

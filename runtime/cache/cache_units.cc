@@ -93,6 +93,8 @@ Status Cache::read_unit(std::size_t state, std::int64_t unit, std::span<std::byt
   const std::size_t row = quant::row_bytes(info.dtype, static_cast<std::size_t>(info.shape.cols()));
   if (info.kind == StateKind::kv_window) {
     keep_window(info, row, bytes);
+  } else if (info.kind == StateKind::kv_summary) {
+    if (first + kPageTokens > sealed_at(kv_end_)) std::ranges::fill(bytes, std::byte{0});
   } else if (info.tiles == quant::KvFormat::plain) {
     keep_rows(bytes, row, kPageTokens, 0, std::min(kPageTokens, kv_end_ - first));
   } else {

@@ -55,6 +55,8 @@ std::uint32_t kind_id(StateKind kind) {
       return 3;
     case StateKind::kv_window:
       return 4;
+    case StateKind::kv_summary:
+      return 5;
     case StateKind::none:
       break;
   }

@@ -42,7 +42,8 @@ std::string attr_text(const RopeAttr& a) {
 }
 
 std::string attr_text(const KvWindowAttr& a) {
-  return " sinks=" + std::to_string(a.sinks) + " recent=" + std::to_string(a.recent);
+  return " sinks=" + std::to_string(a.sinks) + " recent=" + std::to_string(a.recent) +
+         (a.streaming != 0 ? " streaming=" + std::to_string(a.streaming) : "");
 }
 
 std::string attr_text(const AttentionAttr& a) {
@@ -51,6 +52,8 @@ std::string attr_text(const AttentionAttr& a) {
                      " head_dim=" + std::to_string(a.head_dim);
   if (a.window != 0) text += " window=" + std::to_string(a.window);
   if (a.tiles.recent != 0 || a.tiles.sinks != 0) text += attr_text(a.tiles);
+  if (a.sparse.pages != 0)
+    text += " sparse=" + std::to_string(a.sparse.pages) + "/" + std::to_string(a.sparse.from);
   return text;
 }
 

@@ -30,11 +30,17 @@ enum class Role : std::uint8_t {
 
 enum class StateKind : std::uint8_t {
   none,
-  kv_k,       // shape of one page [G, kPageTokens, dh]; of rows, or of tiles (Value::kv)
-  kv_v,       // same
-  kv_window,  // f16 rows beside tiles: [2G, 16 + ring, dh], K heads then V heads; kv_window_slot()
+  kv_k,        // shape of one page [G, kPageTokens, dh]; of rows, or of tiles (Value::kv)
+  kv_v,        // same
+  kv_window,   // f16 rows beside tiles: [2G, 16 + ring, dh], K heads then V heads; kv_window_slot()
+  kv_summary,  // of the keys in one page: [G, kv_summary_values(dh)] f16 (quant/kv_sparse.h)
   conv,  // ring of p = B*x columns: [ring_columns, D] f32, column of position t in slot t % ring
 };
+
+/// Whether a state has one part for each page of tokens, else one for the whole sequence.
+constexpr bool is_paged(StateKind kind) {
+  return kind == StateKind::kv_k || kind == StateKind::kv_v || kind == StateKind::kv_summary;
+}
 
 /// Tokens in one KV page of one layer.
 inline constexpr std::int64_t kPageTokens = 64;

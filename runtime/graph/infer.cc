@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string>
 
+#include "quant/kv_sparse.h"
 #include "runtime/base/checked.h"
 
 namespace runnel::infer {
@@ -166,6 +167,22 @@ void check_tiles(Checker& c, std::size_t k, std::size_t v) {
             "pages hold no tiles");
 }
 
+/// Pages at input k hold the heads of `n` that do not stream.
+void check_page_heads(Checker& c, std::size_t k, const KvWindowAttr& a, std::int64_t n) {
+  c.require(c.ok() && n <= 64 ? a.streaming >> (n - 1) >> 1 == 0 : a.streaming == 0,
+            "heads stream that are not there");
+  c.require(c.ok() && c.dim(k, 0) == a.page_head(n), "the page has other kv_heads");
+}
+
+/// Summaries of the K pages at input k.
+void check_summaries(Checker& c, std::size_t k, std::size_t summaries) {
+  c.state(summaries, StateKind::kv_summary);
+  c.require(c.ok() && c.in(summaries).shape.rank == 2 && c.in(summaries).dtype == DType::f16 &&
+                c.dim(summaries, 0) == c.dim(k, 0) &&
+                c.dim(summaries, 1) == quant::kv_summary_values(c.dim(k, 2)),
+            "the summaries are not [kv_heads, head_dim + 32] f16");
+}
+
 /// The window of the step's k and v (inputs k and k + 1).
 void check_window(Checker& c, std::size_t k, std::size_t window, const KvWindowAttr& a) {
   c.activation(k);
@@ -279,10 +296,11 @@ Status rotate(Graph& graph, Node& node) {
 
 Status kv_seal(Graph& graph, Node& node) {
   Checker c(graph, node);
+  const auto a = c.attr<KvWindowAttr>();
   check_tiles(c, 2, 3);
-  check_window(c, 0, 4, c.attr<KvWindowAttr>());
-  c.require(c.ok() && c.dim(0, 1) == c.dim(2, 0) * c.dim(2, 2),
-            "columns are not kv_heads * head_dim of the page");
+  check_window(c, 0, 4, a);
+  if (c.ok()) check_page_heads(c, 2, a, c.dim(4, 0) / 2);
+  c.require(c.ok() && c.dim(4, 2) == c.dim(2, 2), "the page has another head_dim");
   return c.status();
 }
 
@@ -297,11 +315,28 @@ Status tile_attention(Graph& graph, Node& node) {
             "heads are no multiple of kv_heads");
   c.require(c.dim(0, 1) == std::int64_t{a.n_heads} * a.head_dim,
             "columns are not heads * head_dim");
-  c.require(c.dim(3, 0) == a.n_kv_heads && c.dim(3, 2) == a.head_dim &&
-                c.dim(5, 0) == 2 * std::int64_t{a.n_kv_heads} && c.dim(5, 2) == a.head_dim,
+  if (c.ok()) check_page_heads(c, 3, a.tiles, a.n_kv_heads);
+  c.require(c.dim(3, 2) == a.head_dim && c.dim(5, 0) == 2 * std::int64_t{a.n_kv_heads} &&
+                c.dim(5, 2) == a.head_dim,
             "the page or the window has other kv_heads or head_dim");
   c.require(std::isfinite(a.scale) && a.window == 0, "scale or window is out of range");
+  c.require(a.sparse.pages >= 0 && a.sparse.pages <= quant::kKvMostPages && a.sparse.from >= 0,
+            "sparse is out of range");
+  c.require((a.sparse.pages > 0) == c.has(6), "pages are chosen by summaries");
+  if (c.has(6)) check_summaries(c, 3, 6);
   c.out(0, c.in(0).shape, DType::f32, 0);
+  return c.status();
+}
+
+Status kv_summary(Graph& graph, Node& node) {
+  Checker c(graph, node);
+  const auto a = c.attr<KvWindowAttr>();
+  c.state(0, StateKind::kv_k);
+  c.require(c.ok() && c.in(0).kv != quant::KvFormat::plain && c.in(0).shape.rank == 3 &&
+                c.dim(0, 1) == kPageTokens && c.dim(0, 2) % quant::kKvChannels == 0,
+            "a page is not tiles [kv_heads, 64, a multiple of 64]");
+  c.require(a.recent >= 0, "recent is out of range");
+  check_summaries(c, 0, 1);
   return c.status();
 }
 

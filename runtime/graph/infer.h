@@ -18,6 +18,7 @@ Status attention(Graph& graph, Node& node);
 Status rotate(Graph& graph, Node& node);
 Status kv_seal(Graph& graph, Node& node);
 Status tile_attention(Graph& graph, Node& node);
+Status kv_summary(Graph& graph, Node& node);
 Status kv_window(Graph& graph, Node& node);
 Status short_conv(Graph& graph, Node& node);
 Status moe_route(Graph& graph, Node& node);

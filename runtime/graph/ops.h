@@ -1,6 +1,7 @@
 // The operators a Graph may hold, their attributes and the schema table (arity, shape inference,
 // decomposition, cost). One row per op; backends add kernels for rows, never ops.
 #pragma once
+#include <bit>
 #include <cstdint>
 #include <string_view>
 #include <variant>
@@ -26,11 +27,12 @@ enum class Op : std::uint8_t {
   attention,  // (q [T,H*dh], K state, V state) -> [T,H*dh]; causal softmax attention with GQA
   // Beside a cache of tiles: what a token sees of each older one is decided by the two positions
   // (kv_format.h, kv_sealed_before), so results do not depend on how a sequence is cut into steps.
-  rotate,   // (x [T,n*64], gains [n*64] f32?) -> gains * x, transformed and/or rounded to f16
-  kv_seal,  // (k, v [T,G*dh], K tiles, V tiles, window) -> nothing; encodes the tiles from
-            // kv_sealed on that the step's last token sees as tiles
-  tile_attention,  // (q [T,H*dh], k, v [T,G*dh], K tiles, V tiles, window) -> [T,H*dh]; attention
-                   // over sinks, tiles and the newest rows, the step's own included
+  rotate,      // (x [T,n*64], gains [n*64] f32?) -> gains * x, transformed and/or rounded to f16
+  kv_seal,     // (k, v [T,G*dh], K tiles, V tiles, window) -> nothing; encodes the tiles from
+               // kv_sealed on that the step's last token sees as tiles
+  kv_summary,  // (K tiles, summaries) -> nothing; of the pages that kv_seal has completed
+  tile_attention,  // (q [T,H*dh], k, v [T,G*dh], K tiles, V tiles, window, summaries?) -> [T,H*dh];
+                   // attention over sinks, tiles and the newest rows, the step's own included
   kv_window,       // (k, v [T,G*dh], window) -> nothing; keeps the step's newest rows >= kv_keep
   short_conv,      // (bcx [T,3D] chunks B|C|x, filter [D,L] f32, ring state, bias [D]?) -> [T,D]
   moe_route,       // (router logits [T,E], selection bias [E]?) -> weights [T,k] f32, ids [T,k] i32
@@ -64,6 +66,29 @@ struct RopeAttr {
 struct KvWindowAttr {
   int sinks = 0;   // first tokens kept in f16
   int recent = 0;  // newest tokens kept in f16
+  /// KV heads (bit h: head h) without tiles: they see sinks and recent tokens only. Pages of tiles
+  /// hold the other heads, in order.
+  std::uint64_t streaming = 0;
+
+  constexpr bool streams(std::int64_t head) const {
+    return head < 64 && (streaming >> head & 1) != 0;
+  }
+  /// Where a head's tiles are in a page. REQUIRES: !streams(head).
+  constexpr std::int64_t page_head(std::int64_t head) const {
+    const std::uint64_t below = head < 64 ? (std::uint64_t{1} << head) - 1 : ~std::uint64_t{0};
+    return head - std::popcount(streaming & below);
+  }
+  /// The head whose tiles are there.
+  constexpr std::int64_t head_at(std::int64_t page_head) const {
+    std::int64_t head = page_head;
+    while (streams(head) || this->page_head(head) != page_head) ++head;
+    return head;
+  }
+};
+/// Pages that a token reads once `from` tokens are cached: the newest, the first, and those that
+/// each query head chooses. 0 pages: all, always.
+struct SparseAttr {
+  int from = 0, pages = 0;
 };
 struct RotateAttr {
   std::uint64_t signs = 0;
@@ -76,6 +101,7 @@ struct AttentionAttr {
   int n_heads = 0, n_kv_heads = 0, head_dim = 0;
   int window = 0;           // 0 = all earlier tokens, else the last `window` of them
   KvWindowAttr tiles = {};  // tile_attention only
+  SparseAttr sparse = {};   // tile_attention only, with summaries
 };
 struct ShortConvAttr {
   int kernel = 3;  // L, filter taps; ring columns hold p = B*x

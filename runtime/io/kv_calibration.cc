@@ -45,6 +45,33 @@ Result<std::optional<double>> read_kl(const GgufFile& file, std::size_t preset) 
   return kl;
 }
 
+constexpr std::int64_t kMaskBits = 64;
+
+Result<std::vector<std::uint64_t>> read_streaming(const GgufFile& file) {
+  constexpr std::int64_t kMostLayers = 4096;
+  std::vector<std::uint64_t> masks;
+  RUNNEL_ASSIGN(const auto heads, file.get_ints(name("streaming")));
+  for (const std::int64_t head : heads.value_or(std::vector<std::int64_t>{})) {
+    if (head < 0 || head >= kMostLayers * kMaskBits)
+      return Status(Code::corrupt, "key " + name("streaming") + " names head " +
+                                       std::to_string(head) + ", which no model has");
+    const auto layer = static_cast<std::size_t>(head / kMaskBits);
+    if (masks.size() <= layer) masks.resize(layer + 1);
+    masks[layer] |= std::uint64_t{1} << head % kMaskBits;
+  }
+  return masks;
+}
+
+std::vector<std::int32_t> heads_of(std::span<const std::uint64_t> masks) {
+  std::vector<std::int32_t> heads;
+  for (std::size_t layer = 0; layer < masks.size(); ++layer)
+    for (std::int64_t head = 0; head < kMaskBits; ++head)
+      if ((masks[layer] >> head & 1) != 0)
+        heads.push_back(
+            static_cast<std::int32_t>(static_cast<std::int64_t>(layer) * kMaskBits + head));
+  return heads;
+}
+
 }  // namespace
 
 bool is_kv_calibration_key(std::string_view key) {
@@ -66,6 +93,7 @@ Result<KvCalibration> KvCalibration::read(const GgufFile& file, std::int64_t hea
     return Status(Code::corrupt, "key " + name("v_folded") + " is set, but heads of " +
                                      std::to_string(head_dim) +
                                      " channels are not made of vectors of 64");
+  RUNNEL_ASSIGN(found.streaming, read_streaming(file));
   for (std::size_t i = 0; i < found.kl.size(); ++i) {
     RUNNEL_ASSIGN(found.kl[i], read_kl(file, i));
   }
@@ -77,6 +105,7 @@ void KvCalibration::write(GgufWriter& writer) const {
   writer.set_bool(name("v_folded"), v_folded);
   writer.set_bool(name("balanced"), balanced);
   writer.set_u64(name("text_tokens"), text_tokens);
+  if (!streaming.empty()) writer.set_i32s(name("streaming"), heads_of(streaming));
   for (std::size_t i = 0; i < kl.size(); ++i)
     if (kl[i]) writer.set_f32(kl_key(i), static_cast<float>(*kl[i]));
 }

@@ -8,6 +8,8 @@
 // |                         |      | transformed while the model runs                             |
 // | runnel.kv.balanced      | bool | the gains of q and k were balanced, for information          |
 // | runnel.kv.kl.<preset>   | f32  | mean KL divergence from an f32 cache, nats a token, >= 0     |
+// | runnel.kv.streaming     | i32s | heads that need sinks and recent tokens only: number of the |
+// |                         |      | attention layer * 64 + KV head; used where a session asks    |
 // | runnel.kv.text_tokens   | u64  | tokens of the text it was measured on, for information       |
 //
 // Other programs run such a file unchanged: what the model computes stays the same.
@@ -16,6 +18,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "quant/kv_presets.h"
 #include "runtime/base/status.h"
@@ -31,6 +34,7 @@ struct KvCalibration {
   bool v_folded = false;
   bool balanced = false;
   std::uint64_t text_tokens = 0;
+  std::vector<std::uint64_t> streaming;  // by attention layer, bit h: KV head h; may be short
   std::array<std::optional<double>, quant::kKvPresets.size()> kl;  // by preset, in their order
 
   /// What `file` says; all defaults when it says nothing. `head_dim`: of the model.

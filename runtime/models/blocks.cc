@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quant/kv_sparse.h"
 #include "runtime/models/config_reader.h"
 
 namespace runnel {
@@ -111,7 +112,11 @@ ValueId BlockBuilder::tile_attention(std::size_t layer, const Qkv& x, AttentionA
   const std::int64_t ordinal = n_kv_layers_++;
   const quant::KvPolicy& kv = options_.kv;
   const quant::KvPair formats = kv.layer(ordinal, config_.n_attention_layers());
-  const KvWindowAttr window{kv.sink_tokens(), kv.recent_tokens()};
+  const auto& streaming = model_.kv.streaming;
+  const KvWindowAttr window{kv.sink_tokens(), kv.recent_tokens(),
+                            kv.streaming && ordinal < std::ssize(streaming)
+                                ? streaming[static_cast<std::size_t>(ordinal)]
+                                : 0};
   const std::uint64_t k_signs = quant::hadamard_signs(ordinal, 0);
   const std::uint64_t v_signs = quant::hadamard_signs(ordinal, 1);
   const bool v_online = !model_.kv.v_folded;  // else the weights do it
@@ -119,7 +124,7 @@ ValueId BlockBuilder::tile_attention(std::size_t layer, const Qkv& x, AttentionA
   const ValueId q = transform(layer, x.q, "kv.q_rotate", {k_signs, kForward, true, false});
   const ValueId k = transform(layer, x.k, "kv.k_rotate", {k_signs, kForward, true, true});
   const ValueId v = transform(layer, x.v, "kv.v_rotate", {v_signs, kForward, v_online, true});
-  const Shape page{attr.n_kv_heads, kPageTokens, config_.head_dim};
+  const Shape page{window.page_head(attr.n_kv_heads), kPageTokens, config_.head_dim};
   const Shape slots{2 * std::int64_t{attr.n_kv_heads},
                     quant::kKvSinkTokens + kv_ring_tokens(config_, kv), config_.head_dim};
   const ValueId keys =
@@ -130,8 +135,19 @@ ValueId BlockBuilder::tile_attention(std::size_t layer, const Qkv& x, AttentionA
       graph_.add_state(block_tensor(layer, "kv.window"), slots, DType::f16, StateKind::kv_window);
   node(Op::kv_seal, {k, v, keys, values, recent}, window, block_tensor(layer, "kv_seal"));
   attr.tiles = window;
-  const ValueId mixed = node(Op::tile_attention, {q, k, v, keys, values, recent}, attr,
-                             block_tensor(layer, "attention"));
+  std::vector<ValueId> in{q, k, v, keys, values, recent};
+  if (kv.sparse.any()) {
+    const Shape rows{page[0], quant::kv_summary_values(config_.head_dim)};
+    const ValueId summaries = graph_.add_state(block_tensor(layer, "kv.summary"), rows, DType::f16,
+                                               StateKind::kv_summary);
+    node(Op::kv_summary, {keys, summaries}, window, block_tensor(layer, "kv_summary"));
+    if (graph_.max_tokens() == 1 ? kv.sparse.decode : kv.sparse.prefill) {
+      attr.sparse = {kv.sparse.from, kv.sparse.pages};
+      in.push_back(summaries);
+    }
+  }
+  const ValueId mixed =
+      node(Op::tile_attention, std::move(in), attr, block_tensor(layer, "attention"));
   node(Op::kv_window, {k, v, recent}, window, block_tensor(layer, "kv_window"));
   return transform(layer, mixed, "kv.v_restore", {v_signs, kInverse, v_online, false});
 }

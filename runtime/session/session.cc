@@ -41,6 +41,10 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOp
   if (checked.prefill_chunk < 1 || checked.prefill_chunk > largest)
     return Status(Code::invalid_argument, "prefill chunk must be in 1.." + std::to_string(largest));
   checked.kv = engine.usable_kv(checked.kv);
+  if (checked.kv.streaming && engine.model().kv.streaming.empty())
+    return Status(
+        Code::unsupported,
+        "the model file names no streaming heads (runnel calibrate --find-streaming-heads)");
   if (!checked.kv_force) RUNNEL_TRY(engine.model().kv.check(checked.kv));
   std::optional<ShiftPlan> shift;
   if (checked.policy == ContextPolicy::shift) {

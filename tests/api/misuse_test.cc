@@ -61,6 +61,38 @@ TEST_CASE("Api: unknown KV caches are refused, and the texts of the others accep
   check_fails(runnel_session_step_cost(nullptr, 0, 1, nullptr), invalid, "session");
 }
 
+TEST_CASE("Api: sparse attention needs a quantised cache, and values in range") {
+  const auto invalid = RUNNEL_ERROR_INVALID_ARGUMENT;
+  const EnginePtr engine = demo_engine();
+  runnel_session* session = nullptr;
+  const auto fails = [&](const char* text, const auto& change) {
+    runnel_session_options options;
+    runnel_session_options_init(&options);
+    options.kv = "kv4";
+    options.sparse = RUNNEL_SPARSE_DECODE;
+    change(options);
+    check_fails(runnel_session_create(engine.get(), &options, &session), invalid, text);
+    CHECK(session == nullptr);
+  };
+  fails("quantised KV cache", [](auto& options) { options.kv = "f16"; });
+  fails("unknown bits", [](auto& options) { options.sparse = 4; });
+  fails("sparse_from", [](auto& options) { options.sparse_from = -1; });
+  for (const std::int32_t pages : {-1, 1025})
+    fails("sparse_pages", [&](auto& options) { options.sparse_pages = pages; });
+  runnel_session_options options;
+  runnel_session_options_init(&options);
+  options.streaming_heads = 1;
+  check_fails(runnel_session_create(engine.get(), &options, &session), invalid,
+              "quantised KV cache");
+  options.kv = "kv4";
+  check_fails(runnel_session_create(engine.get(), &options, &session), RUNNEL_ERROR_UNSUPPORTED,
+              "--find-streaming-heads");
+  options.streaming_heads = 0;
+  options.sparse = RUNNEL_SPARSE_DECODE | RUNNEL_SPARSE_PREFILL;
+  REQUIRE(runnel_session_create(engine.get(), &options, &session) == RUNNEL_OK);
+  runnel_session_destroy(session);
+}
+
 TEST_CASE("Api: null arguments are invalid, not fatal") {
   const auto invalid = RUNNEL_ERROR_INVALID_ARGUMENT;
   runnel_engine_options engine_options = demo_options();

@@ -331,6 +331,27 @@ class Files(Case):
         self.good("calibrate", "-m", model, "-f", text, "-c", 256, "-o", out, "--balance")
         metadata = json.loads(self.good("inspect", out, "--json")[0])["metadata"]
         self.assertTrue(metadata["runnel.kv.balanced"])
+        self.assertNotIn("runnel.kv.streaming", metadata)
+
+    def test_streaming_heads_and_sparse_attention(self):
+        out, text = self.folder / "out.gguf", self.folder / "text.txt"
+        text.write_text((ROOT / "README.md").read_text()[:6000])
+        printed = self.good("calibrate", "-m", DEMO, "-f", text, "-c", 256, "-o", out, "--find-streaming-heads",
+                            "--json")[0]
+        report = json.loads(printed)
+        self.assertEqual([len(layer) for layer in report["induction"]], [2, 2, 2])
+        for layer, mask in zip(report["induction"], report["streaming"]):
+            best = max(layer)
+            for head, score in enumerate(layer):
+                self.assertTrue(0 <= score <= 1)
+                self.assertEqual(bool(mask >> head & 1), score < 0.1 and score < best)
+        greedy = ["--temp", "0", "-n", 8, "-p", "The capital of France", "--kv", "kv4"]
+        self.good("run", "-m", out, *greedy, "--streaming-heads")
+        self.bad(3, "--find-streaming-heads", "run", "-m", DEMO, *greedy, "--streaming-heads")
+        sparse = ["--sparse-decode", "--sparse-prefill", "--sparse-from", 100, "--sparse-pages", 2]
+        self.good("run", "-m", DEMO, *greedy, *sparse)
+        self.bad(2, "quantised KV cache", "run", "-m", DEMO, *greedy[:-2], "--sparse-decode")
+        self.bad(2, "sparse-pages", "run", "-m", DEMO, *greedy, "--sparse-pages", 2000)
 
     def test_calibration_refuses_what_it_cannot_use(self):
         out, text = self.folder / "out.gguf", self.folder / "text.txt"

@@ -110,8 +110,10 @@ std::vector<Bytes> page_bytes(const Operand& operand, const Case& one, Random& r
 std::vector<Bytes> tile_bytes(const Operand& operand, const Case& one, Random& random) {
   const std::int64_t end = one.params.kv_pos() + one.params.n_tokens;
   const AttentionAttr* attention = std::get_if<AttentionAttr>(&one.attr);
-  const std::int64_t sealed = attention ? quant::kv_sealed_before(end - 1, attention->tiles.recent)
-                                        : one.params.kv_sealed - one.params.kv_gap;
+  const std::int64_t recent =
+      attention ? attention->tiles.recent : std::get<KvWindowAttr>(one.attr).recent;
+  const std::int64_t sealed = one.op == Op::kv_seal ? one.params.kv_sealed - one.params.kv_gap
+                                                    : quant::kv_sealed_before(end - 1, recent);
   const std::int64_t first_sealed = attention ? attention->tiles.sinks : 0;
   const quant::KvRole role = operand.state == StateKind::kv_k ? quant::KvRole::k : quant::KvRole::v;
   Operand tile = operand;
@@ -130,6 +132,21 @@ std::vector<Bytes> tile_bytes(const Operand& operand, const Case& one, Random& r
                          quant::kv_tile_scales(operand.kv, page.data() + at, t));
       }
     pages.push_back(std::move(page));
+  }
+  return pages;
+}
+
+/// Summaries of complete pages, beyond them stale: they need not belong to the keys.
+std::vector<Bytes> summary_bytes(const Operand& operand, const Case& one, Random& random) {
+  const AttentionAttr* attention = std::get_if<AttentionAttr>(&one.attr);
+  const std::int64_t end = one.params.kv_pos() + one.params.n_tokens;
+  const std::int64_t complete =
+      attention ? quant::kv_sealed_before(end - 1, attention->tiles.recent) : 0;
+  std::vector<Bytes> pages;
+  for (std::int64_t first = 0; first < end; first += kPageTokens) {
+    std::vector<float> values = numbers(operand, random);
+    if (first == 0 || first + kPageTokens > complete) std::ranges::fill(values, kStale);
+    pages.push_back(encode(values, operand.shape, operand.dtype, random));
   }
   return pages;
 }
@@ -176,6 +193,8 @@ CaseData make_data(const Case& one) {
       data.parts.push_back(ring_bytes(operand, one, random));
     else if (operand.state == StateKind::kv_window)
       data.parts.push_back(window_bytes(operand, one, random));
+    else if (operand.state == StateKind::kv_summary)
+      data.parts.push_back(summary_bytes(operand, one, random));
     else if (operand.kv != quant::KvFormat::plain)
       data.parts.push_back(tile_bytes(operand, one, random));
     else

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "quant/kv_sparse.h"
+
 namespace runnel::conformance {
 namespace {
 
@@ -137,6 +139,83 @@ void attention_cases(std::vector<Case>& cases) {
         cases.push_back(attention_case(other, kDefault, step, pair, Fill::normal));
 }
 
+Operand summaries(const Shapes& shapes) {
+  return state({shapes.kv_heads, quant::kv_summary_values(shapes.head_dim)}, StateKind::kv_summary,
+               KvFormat::plain);
+}
+
+/// From nothing chosen to more pages asked for than there are; a step that begins before `from`.
+void sparse_cases(std::vector<Case>& cases) {
+  const quant::KvPair mixed{KvFormat::kt8, KvFormat::kt4}, low{KvFormat::kt3, KvFormat::kt2};
+  for (const Shapes& shapes :
+       {Shapes{4, 2, 64}, Shapes{32, 8, 64}, Shapes{6, 2, 128}, Shapes{1, 1, 64}})
+    for (const Step& step : {Step{1500, 1}, Step{2999, 1, 0, 192}, Step{1200, 70}, Step{500, 40},
+                             Step{300, 5}, Step{1500, 20, 1510}})
+      for (const SparseAttr& sparse :
+           {SparseAttr{512, 1}, SparseAttr{512, 5}, SparseAttr{0, 100}, SparseAttr{1230, 3}})
+        for (const quant::KvPair& pair : {mixed, low}) {
+          Case made = attention_case(shapes, kDefault, step, pair, Fill::normal);
+          made.name += numbers(" sparse=", {sparse.from, sparse.pages});
+          std::get<AttentionAttr>(made.attr).sparse = sparse;
+          made.in.push_back(summaries(shapes));
+          cases.push_back(made);
+        }
+}
+
+/// Heads that see sinks and recent rows only, alone and beside chosen pages.
+void streaming_cases(std::vector<Case>& cases) {
+  const quant::KvPair mixed{KvFormat::kt8, KvFormat::kt4};
+  const Shapes shapes{16, 8, 64};
+  constexpr std::uint64_t kMask = 0b10110010;
+  for (const Step& step : {Step{399, 1}, Step{130, 70}, Step{1200, 20}, Step{50, 5}}) {
+    Case made = attention_case(shapes, kDefault, step, mixed, Fill::normal);
+    made.name += " streaming";
+    auto& attr = std::get<AttentionAttr>(made.attr);
+    attr.tiles.streaming = kMask;
+    for (const std::size_t pages : {3, 4}) made.in[pages].shape.dim[0] = attr.tiles.page_head(8);
+    cases.push_back(made);
+    attr.sparse = {300, 2};
+    made.name += " sparse";
+    Shapes tiled = shapes;
+    tiled.kv_heads = static_cast<int>(attr.tiles.page_head(8));
+    made.in.push_back(summaries(tiled));
+    cases.push_back(made);
+    Case seal = make(Op::kv_seal, shapes, kDefault, step, Fill::normal);
+    seal.name += "streaming";
+    seal.attr = KvWindowAttr{16, 128, kMask};
+    // Only what the window still holds can be sealed.
+    seal.params.kv_sealed =
+        static_cast<std::int32_t>(quant::kv_sealed_before(step.pos, kDefault.recent));
+    const Shape page{tiled.kv_heads, kPageTokens, shapes.head_dim};
+    seal.in = {seal.in[0], seal.in[1], state(page, StateKind::kv_k, KvFormat::kt4),
+               state(page, StateKind::kv_v, KvFormat::kt3), seal.in[2]};
+    cases.push_back(seal);
+  }
+}
+
+void summary_cases(std::vector<Case>& cases) {
+  struct Row {
+    Step step;
+    std::int32_t sealed;
+    Window window;
+  };
+  const Row rows[] = {{{0, 600}, 0, kDefault},           {{0, 200}, 0, {0, 0}},
+                      {{255, 1}, 112, kDefault},         {{319, 1}, 176, kDefault},
+                      {{320, 1}, 192, kDefault},         {{500, 100}, 368, kDefault},
+                      {{500, 100, 0, 64}, 368, kDefault}};
+  for (const Row& row : rows)
+    for (const KvFormat k : tiled_formats())
+      for (const Shapes& shapes : {Shapes{4, 2, 64}, Shapes{2, 1, 128}}) {
+        Case made = make(Op::kv_summary, shapes, row.window, row.step, Fill::normal);
+        made.name += std::string(info(k).name);
+        made.attr = KvWindowAttr{row.window.sinks, row.window.recent};
+        made.params.kv_sealed = row.sealed + row.step.gap;
+        const Shape page{shapes.kv_heads, kPageTokens, shapes.head_dim};
+        made.in = {state(page, StateKind::kv_k, k), summaries(shapes)};
+        cases.push_back(made);
+      }
+}
+
 void seal_cases(std::vector<Case>& cases) {
   struct Row {
     Step step;
@@ -212,6 +291,9 @@ void kv_tile_cases(std::vector<Case>& cases) {
   rotate_cases(cases);
   seal_cases(cases);
   attention_cases(cases);
+  summary_cases(cases);
+  sparse_cases(cases);
+  streaming_cases(cases);
   window_cases(cases);
 }
 

@@ -28,6 +28,7 @@ int64_t argmax(const float* x, int64_t n);
 void short_conv(const ConvTask& task);
 void attention(const AttentionTask& task);
 void tile_attention(const TileAttentionTask& task);
+void page_bounds(const PageBoundsTask& task);
 void seal(const SealTask& task);
 void rotate(const RotateTask& task);
 float read_floats(const float* p, int64_t n);

@@ -186,6 +186,7 @@ struct Kernels {
   void (*short_conv)(const ConvTask& task);
   void (*attention)(const AttentionTask& task);
   void (*tile_attention)(const TileAttentionTask& task);
+  void (*page_bounds)(const PageBoundsTask& task);
   void (*seal)(const SealTask& task);
   void (*rotate)(const RotateTask& task);
   CeilingLoops ceilings;

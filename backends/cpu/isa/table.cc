@@ -45,6 +45,7 @@ const Kernels kKernels = {
     short_conv,
     attention,
     tile_attention,
+    page_bounds,
     seal,
     rotate,
     {read_floats, int8_chains, bf16_chains_if_any, f32_chains},

@@ -122,6 +122,27 @@ struct TilePage {
   int64_t index, next, lo;
 };
 
+bool sees(const SeenPages& seen, int64_t page) {
+  if (page == 0 || page >= seen.from) return true;
+  int32_t lo = 0, hi = seen.n;
+  while (lo < hi) {
+    const int32_t mid = lo + (hi - lo) / 2;
+    if (seen.pages[mid] < page)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo < seen.n && seen.pages[lo] == page;
+}
+
+// The first page from `page` on that some token sees.
+int64_t next_seen(const TileAttentionTask& task, int64_t page) {
+  if (task.seen == nullptr) return page;
+  for (;; ++page)
+    for (int64_t t = 0; t < task.n_tokens; ++t)
+      if (sees(task.seen[t], page)) return page;
+}
+
 // All that is fetched of a page's next one while it is worked on.
 Ahead look_ahead(const TileAttentionTask& task,
                  const Tile& tile,
@@ -178,7 +199,9 @@ void visit_tiles(const TileAttentionTask& task,
     score_page(task, tile, n, block_of(task.k, page.index, part), part, ahead);
   const auto for_seen = [&](const auto& function) {
     for (int64_t t = 0, r = 0; t < task.n_tokens; ++t) {
-      const int64_t hi = clamp_key(sealed_before(task, task.pos + t) - page.index * kPage);
+      const bool seen = task.seen == nullptr || sees(task.seen[t], page.index);
+      const int64_t hi =
+          seen ? clamp_key(sealed_before(task, task.pos + t) - page.index * kPage) : 0;
       for (const int64_t end = r + task.group; r < end; ++r) function(r, hi);
     }
   };
@@ -271,6 +294,23 @@ void visit_rows(const TileAttentionTask& task, const Tile& tile, const Integers&
 
 }  // namespace
 
+void page_bounds(const PageBoundsTask& task) {
+  F square = zero();
+  for (int64_t i = 0; i < task.head_dim; i += kLanes)
+    square = fma(load(task.q + i), load(task.q + i), square);
+  const float reach = task.radius_share * __builtin_sqrtf(sum(square));
+  for (int64_t p = 0; p < task.n; ++p) {
+    const auto* row =
+        reinterpret_cast<const uint16_t*>(static_cast<const uint8_t*>(task.page[p]) + task.offset);
+    F dot = zero();
+    for (int64_t i = 0; i < task.head_dim; i += kLanes)
+      dot = fma(load(task.q + i), load_f16(row + i), dot);
+    float radius[kLanes];
+    store(radius, load_f16(row + task.head_dim));
+    task.bound[p] = sum(dot) + reach * radius[0];
+  }
+}
+
 void tile_attention(const TileAttentionTask& task) {
   float* rest;
   const Tile tile = divide(task, &rest);
@@ -279,12 +319,12 @@ void tile_attention(const TileAttentionTask& task) {
   quantize_queries(task, tile, n);
   const int64_t last = task.pos + task.n_tokens - 1;
   const int64_t sealed = sealed_before(task, last), oldest_row = sealed_before(task, task.pos);
-  for (int64_t page = 0; page <= last / kPage; ++page) {
+  for (int64_t page = 0, next; page <= last / kPage; page = next) {
     const int64_t base = page * kPage;
     const int64_t lo = clamp_key(task.sinks - base), hi = clamp_key(sealed - base);
-    if (lo < hi) {
-      visit_tiles(task, tile, n, {page, base + kPage < sealed ? page + 1 : page, lo});
-    }
+    next = next_seen(task, page + 1);
+    if (lo < hi && task.k.page != nullptr)
+      visit_tiles(task, tile, n, {page, next * kPage < sealed ? next : page, lo});
     if ((page == 0 && task.sinks > 0) || base + kPage > oldest_row) visit_rows(task, tile, n, page);
   }
   for (int64_t r = 0; r < tile.rows; ++r) settle(tile, n.sums, r);

@@ -19,11 +19,27 @@ inline constexpr int64_t kSinkSlots = 16;  // of a window, before its ring
 struct TiledRows {
   Tiles format;
   int64_t block_bytes, scales_offset;  // of a block of 64 channels
-  const void* const* page;             // host address of each page
+  const void* const* page;             // host address of each page; null: none are seen
   int64_t head_offset;                 // bytes from a page's start to this head's blocks
   const void* window;                  // [slots][head_dim] f16
   const float* step;                   // rows of the step, step_stride floats apart, f16 values
   int64_t step_stride;
+};
+
+/// The pages of tiles that a token sees: page 0, those in `pages`, and all from `from` on.
+struct SeenPages {
+  const int32_t* pages;  // ascending
+  int32_t n, from;
+};
+
+/// How large the scores of a query with the keys of pages [0, n) may be (quant/kv_sparse.h).
+struct PageBoundsTask {
+  const float* q;  // [head_dim]
+  int64_t head_dim;
+  const void* const* page;  // host address of each page
+  int64_t offset, n;        // bytes from there to the head's summary
+  float radius_share;
+  float* bound;  // [n]
 };
 
 /// Causal attention of the query heads that share one KV head, for consecutive tokens, over sinks,
@@ -43,7 +59,8 @@ struct TileAttentionTask {
   int64_t sinks, recent;
   float scale;
   TiledRows k, v;
-  float* scratch;  // tile_attention_floats() floats
+  float* scratch;         // tile_attention_floats() floats
+  const SeenPages* seen;  // of each token; null: all pages
 };
 
 /// Floats of scratch for `rows` rows (both rounded up to 16).

@@ -15,6 +15,7 @@ void attention(const Step& step, const StepContext& context);
 void rotate(const Step& step, const StepContext& context);
 void kv_seal(const Step& step, const StepContext& context);
 void tile_attention(const Step& step, const StepContext& context);
+void kv_summary(const Step& step, const StepContext& context);
 void kv_window(const Step& step, const StepContext& context);
 void short_conv(const Step& step, const StepContext& context);
 void moe_route(const Step& step, const StepContext& context);

@@ -16,6 +16,7 @@ Status attention(const Step& step, const StepContext& context);
 Status rotate(const Step& step, const StepContext& context);
 Status kv_seal(const Step& step, const StepContext& context);
 Status tile_attention(const Step& step, const StepContext& context);
+Status kv_summary(const Step& step, const StepContext& context);
 Status kv_window(const Step& step, const StepContext& context);
 Status short_conv(const Step& step, const StepContext& context);
 Status moe_route(const Step& step, const StepContext& context);

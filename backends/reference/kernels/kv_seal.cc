@@ -1,5 +1,6 @@
 // kv_seal: encodes 16 tokens at a time, from their f16 rows alone, as soon as the step's last token
-// sees them as a tile. kv_window: keeps the newest rows of the step, and the first ones as sinks.
+// sees them as a tile. kv_summary: of each page but the first, when its last tile has been sealed.
+// kv_window: keeps the newest rows of the step, and the first ones as sinks.
 #include "backends/reference/kernels/kernels.h"
 #include "backends/reference/kernels/kv_tiles.h"
 
@@ -11,6 +12,7 @@ constexpr std::int64_t kTile = quant::kKvTileTokens;
 void seal(const KvRows& rows,
           const StateBinding& pages,
           const Operand& state,
+          const KvWindowAttr& attr,
           std::int64_t first,
           float* scratch) {
   const std::int64_t dh = rows.head_dim();
@@ -19,7 +21,7 @@ void seal(const KvRows& rows,
   for (std::int64_t head = 0; head < state.shape[0]; ++head)
     for (std::int64_t part = 0; part < dh / quant::kKvChannels; ++part) {
       for (std::int64_t t = 0; t < kTile; ++t) {
-        rows.read(first + t, head, row);
+        rows.read(first + t, attr.head_at(head), row);
         std::copy_n(row + part * quant::kKvChannels, quant::kKvChannels,
                     tile + t * quant::kKvChannels);
       }
@@ -49,8 +51,28 @@ Status kv_seal(const Step& step, const StepContext& context) {
                                              static_cast<std::int64_t>(half)));
     if (first < end) RUNNEL_TRY(check_pages(pages, first, end));
     for (std::int64_t at = first; at < end; at += kTile)
-      seal(rows, pages, state, at, context.scratch);
+      seal(rows, pages, state, attr, at, context.scratch);
   }
+  return {};
+}
+
+Status kv_summary(const Step& step, const StepContext& context) {
+  const Operand &state = step.in[0], &summaries = step.in[1];
+  const std::int64_t last = context.params.kv_pos() + context.params.n_tokens - 1;
+  const std::int64_t end =
+      quant::kv_sealed_before(last, step.attr_as<KvWindowAttr>().recent) / kPageTokens;
+  const std::int64_t first =
+      std::max(0, context.params.kv_sealed - context.params.kv_gap) / kPageTokens;
+  const StateBinding &pages = context.state(state), &rows = context.state(summaries);
+  if (first < end) {
+    RUNNEL_TRY(check_pages(pages, first * kPageTokens, end * kPageTokens));
+    RUNNEL_TRY(check_pages(rows, first * kPageTokens, end * kPageTokens));
+  }
+  for (std::int64_t page = std::max<std::int64_t>(first, 1); page < end; ++page)
+    for (std::int64_t head = 0; head < state.shape[0]; ++head)
+      quant::kv_summarise(
+          state.kv, kv_block(pages, state, page * kPageTokens, head, 0), state.cols(),
+          rows.host_pages[static_cast<std::size_t>(page)] + head * summaries.row_bytes());
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include "backends/reference/kernels/kv_page.h"
 #include "quant/half.h"
 #include "quant/kv_codecs.h"
+#include "quant/kv_sparse.h"
 
 namespace runnel::reference {
 

@@ -43,6 +43,7 @@ TEST_CASE("KvCalibration: what is written is read again; a plain file has none")
   record.v_folded = record.balanced = true;
   record.text_tokens = 5000;
   record.kl[2] = 0.25;
+  record.streaming = {0, 0b101, std::uint64_t{1} << 63};
   const auto found = KvCalibration::read(file_with([&](GgufWriter& w) { record.write(w); }), 128);
   REQUIRE(found.ok());
   CHECK(found->present);
@@ -51,6 +52,7 @@ TEST_CASE("KvCalibration: what is written is read again; a plain file has none")
   CHECK(found->text_tokens == 5000);
   CHECK(found->kl[2] == 0.25);
   CHECK_FALSE(found->kl[0]);
+  CHECK(found->streaming == record.streaming);
   const auto none = KvCalibration::read(file_with([](GgufWriter&) {}), 80);
   REQUIRE(none.ok());
   CHECK_FALSE(none->present);
@@ -70,6 +72,13 @@ TEST_CASE("KvCalibration: hostile values are named") {
                 "runnel.kv.v_folded");
   check_corrupt(read_changed([](GgufWriter& w) { w.set_i32("runnel.kv.text_tokens", -1); }),
                 "runnel.kv.text_tokens");
+  for (const std::int32_t head : {-1, std::numeric_limits<std::int32_t>::max()})
+    check_corrupt(read_changed([&](GgufWriter& w) {
+                    w.set_i32s("runnel.kv.streaming", {&head, 1});
+                  }),
+                  "runnel.kv.streaming");
+  check_corrupt(read_changed([](GgufWriter& w) { w.set_string("runnel.kv.streaming", "0"); }),
+                "runnel.kv.streaming");
   check_corrupt(read_changed([](GgufWriter& w) { w.set_string("runnel.kv.version", "1"); }),
                 "runnel.kv.version");
   check_corrupt(read_changed([](GgufWriter&) {}, 80), "runnel.kv.v_folded");
