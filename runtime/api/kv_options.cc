@@ -13,7 +13,8 @@ Result<quant::KvSparse> to_sparse(const runnel_session_options& options) {
     return Status(Code::invalid_argument, "sparse has unknown bits");
   sparse.decode = (options.sparse & RUNNEL_SPARSE_DECODE) != 0;
   sparse.prefill = (options.sparse & RUNNEL_SPARSE_PREFILL) != 0;
-  if (options.sparse_from < 0 || options.sparse_pages < 0 ||
+  constexpr std::int32_t kMostFrom = 1 << 24;
+  if (options.sparse_from < 0 || options.sparse_from > kMostFrom || options.sparse_pages < 0 ||
       options.sparse_pages > quant::kKvMostPages)
     return Status(Code::invalid_argument, "sparse_from or sparse_pages is out of range");
   if (!sparse.any()) return sparse;

@@ -197,7 +197,7 @@ typedef struct runnel_session_options {
    * query head expects most of. With only one of the two kinds of step, results depend on how the
    * tokens were cut into steps. RUNNEL_SPARSE_... */
   uint32_t sparse;
-  int32_t sparse_from;  /* tokens; 0 = 16384 */
+  int32_t sparse_from;  /* tokens, at most 2^24; 0 = 16384 */
   int32_t sparse_pages; /* 1..1024; 0 = 16 */
   /* 1, experimental, with a quantised cache: heads that the model file names (`runnel calibrate
    * --find-streaming-heads`) see the first 16 and the newest 128 tokens only, and take no more

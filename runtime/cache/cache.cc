@@ -12,7 +12,11 @@ std::int64_t pages_for(std::int64_t tokens) {
 }
 
 std::string format_of(const Value& value, const CacheOptions& options) {
-  if (value.state == StateKind::kv_summary) return "mean+radius";
+  if (value.state == StateKind::kv_summary) {  // what was read decides what was computed
+    const quant::KvSparse& sparse = options.kv.sparse;
+    return std::to_string(sparse.from) + "/" + std::to_string(sparse.pages) +
+           (sparse.decode ? "/d" : "/") + (sparse.prefill ? "p" : "");
+  }
   if (is_paged(value.state) && value.kv != quant::KvFormat::plain)
     return std::string(quant::info(value.kv).name);
   std::string text(quant::info(value.dtype).name);

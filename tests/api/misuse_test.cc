@@ -76,7 +76,8 @@ TEST_CASE("Api: sparse attention needs a quantised cache, and values in range") 
   };
   fails("quantised KV cache", [](auto& options) { options.kv = "f16"; });
   fails("unknown bits", [](auto& options) { options.sparse = 4; });
-  fails("sparse_from", [](auto& options) { options.sparse_from = -1; });
+  for (const std::int32_t from : {-1, (1 << 24) + 1})
+    fails("sparse_from", [&](auto& options) { options.sparse_from = from; });
   for (const std::int32_t pages : {-1, 1025})
     fails("sparse_pages", [&](auto& options) { options.sparse_pages = pages; });
   runnel_session_options options;

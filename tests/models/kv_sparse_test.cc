@@ -109,6 +109,7 @@ TEST_CASE("Sparse attention: rollbacks and saved sessions go on with the same bi
     CHECK(last_logits(*restored) == last_logits(*session));
     // Its states are not those of a dense cache.
     CHECK_FALSE(new_session(*engine, {1024, dense(), 0})->load(dir / "s").ok());
+    CHECK_FALSE(new_session(*engine, {1024, sparse(2), 0})->load(dir / "s").ok());
   }
 }
 
