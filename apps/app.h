@@ -50,6 +50,7 @@ struct ModelFlags {
   std::string model;  // empty: the bundled one, where the verb allows it
   std::string shape, type = "q4_0";
   std::string backend = "auto";
+  std::string gpu_layers = "auto";
   int threads = 0;
   int prefill_threads = 0;  // 0 = threads
   int context = 0;

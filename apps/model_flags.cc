@@ -57,6 +57,10 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags, ModelFlag model) {
   CLI::Option* option = verb.add_option("-m,--model", flags.model, "model file (GGUF)");
   if (model == ModelFlag::required) option->required();
   verb.add_option("--backend", flags.backend, "auto, or a name listed by `runnel devices`");
+  verb.add_option("--gpu-layers", flags.gpu_layers,
+                  "last layers that a backend with memory of its own gets: a number, or auto: all "
+                  "that fit")
+      ->check(CLI::IsMember({"auto"}) | CLI::Range(0, 1 << 16));
   verb.add_option("-t,--threads", flags.threads, "CPU threads (0 = performance cores)")
       ->check(CLI::Range(0, 1024));
   verb.add_option("--prefill-threads", flags.prefill_threads,
@@ -109,6 +113,7 @@ runnel_engine_options engine_options(const ModelFlags& flags) {
   }
   options.backend = flags.backend.c_str();
   options.n_threads = flags.threads;
+  if (flags.gpu_layers != "auto") options.gpu_layers = std::stoi(flags.gpu_layers);
   options.n_prefill_threads = flags.prefill_threads;
   options.strict = flags.strict ? 1 : 0;
   options.on_log = print_log;

@@ -73,6 +73,7 @@ EngineOptions to_engine_options(const runnel_engine_options& options) {
   if (options.backend != nullptr) result.backend = options.backend;
   result.n_threads = options.n_threads;
   result.n_prefill_threads = options.n_prefill_threads;
+  result.gpu_layers = options.gpu_layers;
   result.fallback = options.strict != 0 ? Fallback::error : Fallback::warn;
   result.log = make_log(options);
   constexpr uint64_t kDefaultDirBytes = uint64_t{4} << 30;
@@ -99,6 +100,7 @@ Result<runnel_engine_options> checked_options(const runnel_engine_options* optio
     return Status(Code::invalid_argument, "n_threads must be in 0..1024");
   if (given.n_prefill_threads < 0 || given.n_prefill_threads > 1024)
     return Status(Code::invalid_argument, "n_prefill_threads must be in 0..1024");
+  if (given.gpu_layers < -1) return Status(Code::invalid_argument, "gpu_layers must be -1 or more");
   if (given.prefix_dir != nullptr && given.prefix_bytes == 0)
     return Status(Code::invalid_argument, "prefix_dir needs prefix_bytes");
   return given;
@@ -154,6 +156,7 @@ void runnel_free(void* memory) {
 void runnel_engine_options_init_sized(runnel_engine_options* options, size_t size) {
   runnel_engine_options defaults = {};
   defaults.log_level = RUNNEL_LOG_WARN;
+  defaults.gpu_layers = -1;
   api::begin(options, size, defaults);
 }
 

@@ -121,6 +121,7 @@ typedef struct runnel_engine_options {
   /* Called for every attention layer of every step, like on_activations. */
   runnel_attention_callback on_attention;
   void* attention_user;
+  int32_t gpu_layers; /* last layers for a device with own memory; -1: all that fit (default) */
 } runnel_engine_options;
 RUNNEL_API void runnel_engine_options_init_sized(runnel_engine_options* options, size_t size);
 static inline void runnel_engine_options_init(runnel_engine_options* options) {

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -65,6 +66,8 @@ class Backend {
   virtual int n_threads() const { return 1; }
   /// True when Buffers are plain host memory, so that backends can share them without copies.
   virtual bool uses_host_memory() const = 0;
+  /// Bytes of device memory that allocate() may still find; host memory: no limit is known.
+  virtual std::size_t free_bytes() const { return std::numeric_limits<std::size_t>::max(); }
   /// True exactly when a kernel row matches.
   virtual bool supports(const Graph& graph, const Node& node) const = 0;
   /// Name of the kernel row that would run `node`; empty when unsupported.

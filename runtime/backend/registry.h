@@ -22,6 +22,8 @@ struct BackendInfo {
   bool (*available)();
   /// Makes an instance. ERRORS: unsupported, device_lost, out_of_memory.
   Result<std::unique_ptr<Backend>> (*create)(const BackendOptions& options);
+  /// As Backend::uses_host_memory(): known before an instance is made.
+  bool host = false;
 };
 
 /// All compiled-in backends, best first; "reference" is always last and always available.

@@ -44,30 +44,32 @@ CacheBytes Cache::bytes(const Graph& graph, std::int64_t capacity) {
 }
 
 Result<std::unique_ptr<Cache>> Cache::create(const Graph& graph,
-                                             Backend& backend,
+                                             const StateHomes& homes,
                                              const CacheOptions& options) {
-  std::unique_ptr<Cache> cache(new Cache(backend, options));
+  std::unique_ptr<Cache> cache(new Cache(StateMemory(homes.backends), options));
   for (const Value& value : graph.values()) {
     if (value.role != Role::state) continue;
+    const std::size_t index = cache->states_.size();
     cache->adopt_state({value.state, value.dtype, value.shape, value.kv, format_of(value, options)},
+                       index < homes.of_state.size() ? homes.of_state[index] : 0,
                        state_bytes(value));
   }
   RUNNEL_TRY(cache->start());
   return cache;
 }
 
-void Cache::adopt_state(StateInfo info, std::size_t bytes) {
-  std::size_t& end = is_paged(info.kind) ? page_bytes_ : ring_bytes_;
+void Cache::adopt_state(StateInfo info, std::size_t home, std::size_t bytes) {
+  std::size_t& end = (is_paged(info.kind) ? page_bytes_ : ring_bytes_).parts[home];
   if (info.kind == StateKind::conv) ring_columns_ = info.shape[0];
   if (info.kind == StateKind::kv_window) window_ = info.shape[1] - quant::kKvSinkTokens;
-  states_.push_back({std::move(info), bytes, end, {}, {}, {}});
+  states_.push_back({std::move(info), home, bytes, end, {}, {}, {}});
   end += bytes;
 }
 
 /// After the last state: memory that is there from the beginning.
 Status Cache::start() {
-  if (ring_bytes_ > 0) {
-    RUNNEL_ASSIGN(rings_, backend_.allocate(ring_bytes_, MemoryKind::device));
+  if (ring_bytes_.total() > 0) {
+    RUNNEL_ASSIGN(rings_, memory_.allocate(ring_bytes_));
   }
   if (options_.shift) shift_ = no_shift(*options_.shift);
   tokens_.reserve(static_cast<std::size_t>(options_.capacity));
@@ -76,15 +78,15 @@ Status Cache::start() {
 }
 
 Result<std::unique_ptr<Cache>> Cache::empty_copy() const {
-  std::unique_ptr<Cache> copy(new Cache(backend_, options_));
-  for (const State& state : states_) copy->adopt_state(state.info, state.bytes);
+  std::unique_ptr<Cache> copy(new Cache(memory_, options_));
+  for (const State& state : states_) copy->adopt_state(state.info, state.home, state.bytes);
   RUNNEL_TRY(copy->start());
   return copy;
 }
 
 Result<std::unique_ptr<Cache>> Cache::fork(const Cache& like) const {
   RUNNEL_ASSIGN(std::unique_ptr<Cache> child, like.empty_copy());
-  if (rings_ != nullptr) RUNNEL_TRY(copy_buffer(*child->rings_, *rings_));
+  if (rings_ != nullptr) RUNNEL_TRY(memory_.copy(*child->rings_, *rings_));
   const auto n_pages = std::min(pages_.size(), static_cast<std::size_t>(pages_for(kv_end_)));
   child->pages_.assign(pages_.begin(), pages_.begin() + static_cast<std::ptrdiff_t>(n_pages));
   child->tokens_.reserve(static_cast<std::size_t>(std::max(like.capacity(), size())));
@@ -112,8 +114,8 @@ void Cache::trim() {
   rebind();
 }
 
-std::vector<const Buffer*> Cache::buffers() const {
-  std::vector<const Buffer*> all;
+std::vector<const StateBlock*> Cache::blocks() const {
+  std::vector<const StateBlock*> all;
   if (rings_ != nullptr) all.push_back(rings_.get());
   for (const auto& page : pages_) all.push_back(page.get());
   for (const Anchor& anchor : anchors_) all.push_back(anchor.rings.get());
@@ -127,12 +129,12 @@ CacheBytes Cache::held() const {
     if (state.info.kind == StateKind::kv_window) total.kv += state.bytes;
   }
   for (const Anchor& anchor : anchors_) {
-    total.kv += ring_bytes_;
-    if (anchor.rings.use_count() > 1) total.shared += ring_bytes_;
+    total.kv += ring_bytes_.total();
+    if (anchor.rings.use_count() > 1) total.shared += ring_bytes_.total();
   }
   for (const auto& page : pages_) {
-    total.kv += page_bytes_;
-    if (page.use_count() > 1) total.shared += page_bytes_;
+    total.kv += page_bytes_.total();
+    if (page.use_count() > 1) total.shared += page_bytes_.total();
   }
   return total;
 }
@@ -145,7 +147,8 @@ void Cache::rebind() {
     state.buffers.resize(n);
     state.offsets.assign(n, state.offset);
     for (std::size_t i = 0; i < n; ++i) {
-      Buffer* buffer = is_paged(state.info.kind) ? pages_[i].get() : rings_.get();
+      const StateBlock& block = is_paged(state.info.kind) ? *pages_[i] : *rings_;
+      Buffer* buffer = block.parts[state.home].get();
       state.buffers[i] = buffer;
       state.host[i] = buffer->host() == nullptr ? nullptr : buffer->host() + state.offset;
     }
@@ -155,20 +158,20 @@ void Cache::rebind() {
 
 /// Makes page `index` exist, held by this cache alone, with the content it had.
 Status Cache::own_page(std::size_t index) {
-  RUNNEL_ASSIGN(std::unique_ptr<Buffer> fresh, backend_.allocate(page_bytes_, MemoryKind::device));
+  RUNNEL_ASSIGN(std::unique_ptr<StateBlock> fresh, memory_.allocate(page_bytes_));
   if (index == pages_.size()) {
     pages_.push_back(std::move(fresh));
     return {};
   }
   if (static_cast<std::int64_t>(index) * kPageTokens < kv_end_)
-    RUNNEL_TRY(copy_buffer(*fresh, *pages_[index]));
+    RUNNEL_TRY(memory_.copy(*fresh, *pages_[index]));
   pages_[index] = std::move(fresh);
   return {};
 }
 
 Status Cache::reserve(std::int64_t end) {
   if (end > options_.capacity) return context_full(end, options_.capacity);
-  if (page_bytes_ == 0) return {};
+  if (page_bytes_.total() == 0) return {};
   bool changed = false;
   Status status;
   const auto n_pages = static_cast<std::size_t>(pages_for(end));

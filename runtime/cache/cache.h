@@ -21,17 +21,16 @@
 #include <span>
 #include <vector>
 
-#include "runtime/backend/backend.h"
 #include "runtime/cache/state.h"
 
 namespace runnel {
 
 class Cache {
  public:
-  /// Storage for the states of `graph` on `backend`, which must outlive the cache. Allocates the
+  /// Storage for the states of `graph` on backends which must outlive the cache. Allocates the
   /// rings; pages come as tokens do. ERRORS: out_of_memory.
   static Result<std::unique_ptr<Cache>> create(const Graph& graph,
-                                               Backend& backend,
+                                               const StateHomes& homes,
                                                const CacheOptions& options);
   /// What create() and a full context will allocate for these states.
   static CacheBytes bytes(const Graph& graph, std::int64_t capacity);
@@ -56,12 +55,10 @@ class Cache {
   static constexpr std::size_t kAnchors = 2;
   /// Lets go of pages behind the last token.
   void trim();
-  /// Pages of the tokens so far, and maybe of more.
-  std::span<const std::shared_ptr<Buffer>> pages() const { return pages_; }
   /// What it holds now.
   CacheBytes held() const;
-  /// Every buffer it holds; forks hold some of them, too.
-  std::vector<const Buffer*> buffers() const;
+  /// Every block it holds; forks hold some of them, too.
+  std::vector<const StateBlock*> blocks() const;
 
   std::int64_t capacity() const { return options_.capacity; }
   /// Tokens it holds before any is dropped.
@@ -142,15 +139,19 @@ class Cache {
  private:
   struct State {
     StateInfo info;
+    std::size_t home;    // its backend
     std::size_t bytes;   // of its part of a page, or of its ring
-    std::size_t offset;  // in the page, or in the buffer of the rings
+    std::size_t offset;  // in the page, or in the rings, on that backend
     std::vector<std::byte*> host;
     std::vector<Buffer*> buffers;
     std::vector<std::size_t> offsets;
   };
-  Cache(Backend& backend, const CacheOptions& options) : backend_(backend), options_(options) {}
+  Cache(StateMemory memory, const CacheOptions& options)
+      : memory_(std::move(memory)),
+        options_(options),
+        page_bytes_(memory_.none()),
+        ring_bytes_(memory_.none()) {}
   Status own_page(std::size_t index);
-  Status copy_buffer(Buffer& to, Buffer& from) const;
   BufferView unit_view(std::size_t state, std::int64_t unit) const;
   void rebind();
   void plan_resume();
@@ -164,22 +165,22 @@ class Cache {
     return quant::kv_sealed_before(end - 1, options_.kv.recent_tokens());
   }
   void keep_window(const StateInfo& info, std::size_t row, std::span<std::byte> bytes) const;
-  void adopt_state(StateInfo info, std::size_t bytes);
+  void adopt_state(StateInfo info, std::size_t home, std::size_t bytes);
   Status start();
   std::int64_t kept() const { return options_.shift ? options_.shift->kept : 0; }
   std::int64_t replay_reach() const { return options_.n_conv_layers * (options_.conv_kernel - 1); }
   void apply_shift();
   void start_over(std::int64_t epoch, std::int64_t kv_end);
 
-  Backend& backend_;
+  StateMemory memory_;
   CacheOptions options_;
   std::int64_t ring_columns_ = 0;
   std::vector<State> states_;
   std::vector<StateBinding> bindings_;
-  std::size_t page_bytes_ = 0, ring_bytes_ = 0;
-  std::unique_ptr<Buffer> rings_;
+  StateBytes page_bytes_, ring_bytes_;
+  std::unique_ptr<StateBlock> rings_;  // null: no state has one
   /// Shared, because forks of a sequence hold the same pages and any of them may go first.
-  std::vector<std::shared_ptr<Buffer>> pages_;
+  std::vector<std::shared_ptr<StateBlock>> pages_;
   std::vector<Anchor> anchors_;  // oldest first
   std::vector<TokenId> tokens_;
   Shift shift_;

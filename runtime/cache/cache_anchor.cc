@@ -10,8 +10,8 @@ void Cache::place_anchor() {
   constexpr std::int64_t kApart = quant::kKvTileTokens;
   if (window_ == 0 || next_index() != size() || resume_from_ != kv_end_) return;
   if (kv_end_ < (anchors_.empty() ? 0 : anchors_.back().end) + kApart) return;
-  auto copy = backend_.allocate(ring_bytes_, MemoryKind::device);
-  if (!copy.ok() || !copy_buffer(**copy, *rings_).ok()) return;
+  auto copy = memory_.allocate(ring_bytes_);
+  if (!copy.ok() || !memory_.copy(**copy, *rings_).ok()) return;
   if (anchors_.size() == kAnchors) anchors_.erase(anchors_.begin());
   anchors_.push_back({*std::move(copy), kv_end_, conv_low_, window_low_});
 }
@@ -28,7 +28,7 @@ const Anchor* Cache::anchor_for(std::int64_t end) const {
 /// Goes on from an anchor before kv_end_, or from the beginning.
 void Cache::return_to_anchor() {
   const Anchor* anchor = anchor_for(kv_end_);
-  if (anchor != nullptr && copy_buffer(*rings_, *anchor->rings).ok()) {
+  if (anchor != nullptr && memory_.copy(*rings_, *anchor->rings).ok()) {
     kv_end_ = std::min(kv_end_, anchor->end);
     conv_low_ = anchor->conv_low;
     window_low_ = anchor->window_low;
@@ -51,15 +51,6 @@ std::int64_t Cache::keeps(std::int64_t n) const {
   if (resume_at(n, conv_low_, window_low_) >= 0) return n;
   const Anchor* anchor = anchor_for(n);
   return anchor == nullptr ? 0 : std::min(n, anchor->end);
-}
-
-/// Copies a whole buffer to one of the same size.
-Status Cache::copy_buffer(Buffer& to, Buffer& from) const {
-  const BufferView source{&from, 0, from.size()}, target{&to, 0, to.size()};
-  if (from.host() != nullptr) return backend_.upload(target, {from.host(), from.size()});
-  std::vector<std::byte> staging(from.size());
-  RUNNEL_TRY(backend_.download(staging, source));
-  return backend_.upload(target, staging);
 }
 
 }  // namespace runnel

@@ -76,16 +76,17 @@ std::size_t Cache::unit_bytes(std::size_t state) const {
 BufferView Cache::unit_view(std::size_t state, std::int64_t unit) const {
   const State& s = states_[state];
   const std::size_t bytes = unit_bytes(state);
-  if (s.info.kind == StateKind::kv_window) return {rings_.get(), s.offset, bytes};
-  if (s.info.kind != StateKind::conv)
-    return {pages_[static_cast<std::size_t>(unit)].get(), s.offset, bytes};
+  if (is_paged(s.info.kind))
+    return {pages_[static_cast<std::size_t>(unit)]->parts[s.home].get(), s.offset, bytes};
+  Buffer* rings = rings_->parts[s.home].get();
+  if (s.info.kind == StateKind::kv_window) return {rings, s.offset, bytes};
   const std::int64_t position = kv_end_ - extent().columns + unit + gap();
   const auto slot = static_cast<std::size_t>(position % ring_columns_);
-  return {rings_.get(), s.offset + slot * bytes, bytes};
+  return {rings, s.offset + slot * bytes, bytes};
 }
 
 Status Cache::read_unit(std::size_t state, std::int64_t unit, std::span<std::byte> bytes) const {
-  RUNNEL_TRY(backend_.download(bytes, unit_view(state, unit)));
+  RUNNEL_TRY(memory_.read(states_[state].home, unit_view(state, unit), bytes));
   const StateInfo& info = states_[state].info;
   if (info.kind == StateKind::conv) return {};
   const std::int64_t first = unit * kPageTokens;
@@ -120,7 +121,7 @@ void Cache::keep_window(const StateInfo& info, std::size_t row, std::span<std::b
 }
 
 Status Cache::write_unit(std::size_t state, std::int64_t unit, std::span<const std::byte> bytes) {
-  return backend_.upload(unit_view(state, unit), bytes);
+  return memory_.write(states_[state].home, unit_view(state, unit), bytes);
 }
 
 std::int64_t Cache::n_slots(std::int64_t n_tokens) const {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "runtime/cache/shift.h"
+#include "runtime/cache/state_memory.h"
 #include "runtime/graph/graph.h"
 
 namespace runnel {
@@ -49,7 +50,7 @@ struct Extent {
 
 /// A copy of rings and windows as they were when KV ended at `end`, shared by forks.
 struct Anchor {
-  std::shared_ptr<Buffer> rings;
+  std::shared_ptr<StateBlock> rings;
   std::int64_t end = 0, conv_low = 0, window_low = 0;  // slots
 };
 

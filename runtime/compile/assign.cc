@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <ranges>
 #include <string>
 
 #include "runtime/compile/layout.h"
@@ -7,18 +9,27 @@ namespace {
 
 constexpr int kNobody = -1;
 
-int first_supporting(const Graph& graph, const Node& node, std::span<Backend* const> backends) {
-  for (std::size_t b = 0; b < backends.size(); ++b)
+std::size_t meant_for(const Node& node, const CompileOptions& options) {
+  return options.meant ? options.meant(node) : 0;
+}
+
+int first_supporting(const Graph& graph,
+                     const Node& node,
+                     std::span<Backend* const> backends,
+                     std::size_t from) {
+  for (std::size_t b = from; b < backends.size(); ++b)
     if (backends[b]->supports(graph, node)) return static_cast<int>(b);
   return kNobody;
 }
 
 Status report_fallback(const Node& node,
+                       int owner,
                        std::span<Backend* const> backends,
                        const CompileOptions& options) {
-  const std::string what = "op=" + std::string(schema(node.op).name) + " node=" + node.name +
-                           " preferred=" + std::string(backends.front()->name()) +
-                           " fallback=" + std::string(backends.back()->name());
+  const std::string what =
+      "op=" + std::string(schema(node.op).name) + " node=" + node.name +
+      " preferred=" + std::string(backends[meant_for(node, options)]->name()) +
+      " fallback=" + std::string(backends[static_cast<std::size_t>(owner)]->name());
   if (options.fallback == Fallback::error)
     return Status(Code::unsupported, "no kernel on the chosen backend: " + what);
   options.log(LogLevel::warn, what);
@@ -32,8 +43,9 @@ Status place(Graph& graph,
              const CompileOptions& options,
              std::vector<Node>& nodes,
              std::vector<int>& owners) {
-  const int owner = first_supporting(graph, node, backends);
-  const bool fallback = backends.size() > 1 && owner == static_cast<int>(backends.size()) - 1;
+  const std::size_t meant = meant_for(node, options);
+  const int owner = first_supporting(graph, node, backends, meant);
+  const bool fallback = owner > static_cast<int>(meant);
   const auto decompose = schema(node.op).decompose;
   if ((owner == kNobody || fallback) && decompose != nullptr) {
     graph.set_nodes({});
@@ -45,13 +57,82 @@ Status place(Graph& graph,
   if (owner == kNobody)
     return Status(Code::unsupported,
                   "no backend runs op " + std::string(schema(node.op).name) + " of " + node.name);
-  if (fallback) RUNNEL_TRY(report_fallback(node, backends, options));
+  if (fallback) RUNNEL_TRY(report_fallback(node, owner, backends, options));
   nodes.push_back(node);
   owners.push_back(owner);
   return {};
 }
 
+/// Nodes that use the same state, or states that one node uses, belong together: numbers of sets by
+/// node, -1 for nodes without state.
+std::vector<int> state_sets(const Graph& graph) {
+  const std::vector<Node>& nodes = graph.nodes();
+  std::vector<int> set(nodes.size(), -1);
+  std::vector<int> of_value(graph.values().size(), -1);
+  int n_sets = 0;
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    for (ValueId id : nodes[i].in) {
+      if (graph.value(id).role != Role::state) continue;
+      int& known = of_value[static_cast<std::size_t>(id)];
+      if (known == -1) known = set[i] == -1 ? n_sets++ : set[i];
+      if (set[i] == -1) set[i] = known;
+      if (set[i] == known) continue;
+      const int from = known, to = set[i];
+      std::ranges::replace(set, from, to);
+      std::ranges::replace(of_value, from, to);
+    }
+  return set;
+}
+
+/// Moves nodes that share a state to one backend where they were given backends with different
+/// memory.
+Status unite_states(PlanLayout& layout,
+                    std::span<Backend* const> backends,
+                    const CompileOptions& options) {
+  const std::vector<Node>& nodes = layout.graph.nodes();
+  const std::vector<int> sets = state_sets(layout.graph);
+  const auto domain = [&](int owner) {
+    return layout.domain_of_backend[static_cast<std::size_t>(owner)];
+  };
+  for (int set = 0; set <= *std::ranges::max_element(sets); ++set) {
+    std::vector<std::size_t> members;
+    for (std::size_t i = 0; i < nodes.size(); ++i)
+      if (sets[i] == set) members.push_back(i);
+    const auto owner_of = [&](std::size_t i) -> int& { return layout.node_backend[i]; };
+    if (members.empty() || std::ranges::all_of(members, [&](std::size_t i) {
+          return domain(owner_of(i)) == domain(owner_of(members.front()));
+        }))
+      continue;
+    int owner = std::ranges::max(members | std::views::transform(owner_of));
+    while (!std::ranges::all_of(members, [&](std::size_t i) {
+      return backends[static_cast<std::size_t>(owner)]->supports(layout.graph, nodes[i]);
+    }))
+      if (++owner == static_cast<int>(backends.size()))
+        return Status(Code::unsupported, "no backend runs every op that shares the state of " +
+                                             nodes[members.front()].name);
+    for (const std::size_t i : members) {
+      if (owner_of(i) == owner) continue;
+      RUNNEL_TRY(report_fallback(nodes[i], owner, backends, options));
+      owner_of(i) = owner;
+    }
+  }
+  return {};
+}
+
 }  // namespace
+
+std::vector<std::size_t> state_backends(const PlanLayout& layout) {
+  std::vector<std::size_t> homes;
+  for (std::size_t i = 0; i < layout.graph.nodes().size(); ++i)
+    for (ValueId id : layout.graph.nodes()[i].in) {
+      const Value& value = layout.graph.value(id);
+      if (value.role != Role::state) continue;
+      const auto index = static_cast<std::size_t>(value.state_index);
+      if (homes.size() <= index) homes.resize(index + 1);
+      homes[index] = static_cast<std::size_t>(layout.node_backend[i]);
+    }
+  return homes;
+}
 
 Status assign(PlanLayout& layout,
               std::span<Backend* const> backends,
@@ -62,7 +143,7 @@ Status assign(PlanLayout& layout,
   for (const Node& node : source)
     RUNNEL_TRY(place(layout.graph, node, backends, options, nodes, layout.node_backend));
   layout.graph.set_nodes(std::move(nodes));
-  return {};
+  return layout.node_backend.empty() ? Status() : unite_states(layout, backends, options);
 }
 
 }  // namespace runnel

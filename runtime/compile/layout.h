@@ -3,6 +3,7 @@
 // is allocated, so a layout is also the memory promise that can be asked before loading.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -15,8 +16,10 @@ namespace runnel {
 enum class Fallback : std::uint8_t { warn, error };
 
 struct CompileOptions {
-  Fallback fallback = Fallback::warn;  // an op that only the last backend can run
+  Fallback fallback = Fallback::warn;  // an op that the backend meant for it cannot run
   Log log;
+  /// Index of the backend meant for a node: the backends before it do not get it. Empty: the first.
+  std::function<std::size_t(const Node&)> meant = {};
 };
 
 /// Where a value lives in one memory domain. Weights and states have no offset.
@@ -54,10 +57,14 @@ Result<PlanLayout> plan_layout(Graph graph,
                                const CompileOptions& options);
 
 // The passes, in order; exposed for tests.
-/// Gives each node the first backend with a kernel; decomposes a fused op that nobody has.
+/// Gives each node the first backend with a kernel; decomposes a fused op that nobody has. Nodes
+/// that share a state get backends that share memory.
 Status assign(PlanLayout& layout,
               std::span<Backend* const> backends,
               const CompileOptions& options);
+/// Backend that each state lives on, by state_index: that of the nodes that use it (of one of them,
+/// when several share host memory); 0 for a state that nothing uses.
+std::vector<std::size_t> state_backends(const PlanLayout& layout);
 /// Rewrites patterns into fused ops where the nodes' backend has a kernel for the fused op.
 Status fuse(PlanLayout& layout, std::span<Backend* const> backends);
 /// Groups nodes into the fewest segments and adds the copies between memory domains.

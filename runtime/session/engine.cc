@@ -6,26 +6,23 @@
 #include <set>
 
 #include "runtime/session/fingerprint.h"
+#include "runtime/session/offload.h"
 #include "runtime/session/suggested.h"
 
 namespace runnel {
 namespace {
 
-Result<const BackendInfo*> find_backend(const std::string& name) {
-  std::string known = "auto";
-  for (const BackendInfo& row : backend_registry()) {
-    known += ", " + std::string(row.name);
-    const bool chosen = name == "auto" ? row.available() : row.name == name;
-    if (!chosen) continue;
-    if (row.available()) return &row;
-    return Status(Code::unsupported, "backend " + name + " does not work on this machine");
-  }
-  return Status(Code::invalid_argument, "backend \"" + name + "\" is not one of " + known);
-}
-
 BuildOptions build_options(ShapeClass shape, const quant::KvPolicy& kv) {
   const ShapeClassInfo& row = kShapeClasses[static_cast<std::size_t>(shape)];
   return {row.max_tokens, kv, row.logits, kRollbackColumns};
+}
+
+/// The memory that each state lives in.
+std::vector<int> state_domains(const PlanLayout& layout) {
+  std::vector<int> domains;
+  for (const std::size_t backend : state_backends(layout))
+    domains.push_back(layout.domain_of_backend[backend]);
+  return domains;
 }
 
 /// Upper estimate of what the tokenizer, tables and bookkeeping take.
@@ -44,19 +41,36 @@ Engine::Engine(Model model, EngineOptions options)
   });
 }
 
-Result<std::vector<std::unique_ptr<Backend>>> Engine::create_backends(
-    const EngineOptions& options) {
-  RUNNEL_ASSIGN(const BackendInfo* const chosen, find_backend(options.backend));
-  const BackendOptions backend_options{options.n_threads, options.n_prefill_threads, options.log};
-  std::vector<std::unique_ptr<Backend>> backends;
-  RUNNEL_ASSIGN(std::unique_ptr<Backend> first, chosen->create(backend_options));
-  backends.push_back(std::move(first));
-  const BackendInfo& fallback = backend_registry().back();
-  if (fallback.name != chosen->name) {
-    RUNNEL_ASSIGN(std::unique_ptr<Backend> last, fallback.create(backend_options));
-    backends.push_back(std::move(last));
+Status Engine::make_backends() {
+  RUNNEL_ASSIGN(backends_,
+                create_backends(options_.backend,
+                                {options_.n_threads, options_.n_prefill_threads, options_.log}));
+  for (const auto& backend : backends_) backend_list_.push_back(backend.get());
+  RUNNEL_ASSIGN(n_device_layers_, fitting_layers());
+  return {};
+}
+
+Result<std::int64_t> Engine::fitting_layers() const {
+  const auto n_layers = static_cast<std::int64_t>(model_.config.layers.size());
+  const Backend& device = *backends_.front();
+  if (device.uses_host_memory()) return n_layers;
+  if (options_.gpu_layers >= 0) return std::min<std::int64_t>(n_layers, options_.gpu_layers);
+  // A tenth is left to other plans, drivers and whoever else uses the device.
+  const std::size_t free = device.free_bytes() / 10 * 9;
+  for (std::int64_t n = n_layers; n > 0; --n) {
+    std::size_t bytes = 0;
+    for (const ShapeClass shape : {ShapeClass::decode, ShapeClass::prefill}) {
+      RUNNEL_ASSIGN(const PlanLayout fitted, layout(shape, quant::plain_kv(DType::f16), n));
+      bytes = std::max(bytes, device_bytes(fitted, backend_list_, default_context()));
+    }
+    if (bytes > free) continue;
+    if (n < n_layers)
+      options_.log(LogLevel::warn, "device layers=", n, " of ", n_layers, ": ", free,
+                   " bytes of device memory are free");
+    return n;
   }
-  return backends;
+  options_.log(LogLevel::warn, "device layers=0: ", free, " bytes of device memory are free");
+  return 0;
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(GgufFile file, EngineOptions options) {
@@ -98,9 +112,11 @@ Status Engine::load_text() {
 }
 
 Status Engine::load() {
-  RUNNEL_ASSIGN(backends_, create_backends(options_));
-  for (const auto& backend : backends_) backend_list_.push_back(backend.get());
-  RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, quant::plain_kv(DType::f16)));
+  RUNNEL_TRY(make_backends());
+  const quant::KvPolicy plain = quant::plain_kv(DType::f16);
+  RUNNEL_ASSIGN(const PlanLayout decode,
+                layout(ShapeClass::decode, plain, n_device_layers_, options_.log));
+  reported_.insert(plain);
   const auto total = static_cast<float>(std::max<std::size_t>(1, decode.graph.nodes().size()));
   for (std::size_t i = 0; i < decode.graph.nodes().size(); ++i) {
     const auto b = static_cast<std::size_t>(decode.node_backend[i]);
@@ -115,13 +131,16 @@ Status Engine::load() {
   return {};
 }
 
-Result<PlanLayout> Engine::layout(ShapeClass shape, const quant::KvPolicy& kv) const {
+Result<PlanLayout> Engine::layout(ShapeClass shape,
+                                  const quant::KvPolicy& kv,
+                                  std::int64_t n_device_layers,
+                                  const Log& log) const {
   RUNNEL_ASSIGN(Graph graph, build_graph(model_, build_options(shape, kv)));
   if (options_.on_activations) keep_product_inputs(graph);
   if (options_.on_attention) keep_attention_inputs(graph);
-  // Fallbacks are reported once, for the decode plan; the other classes use the same ops.
-  CompileOptions compile{options_.fallback, shape == ShapeClass::decode ? options_.log : Log{}};
-  return plan_layout(std::move(graph), backend_list_, compile);
+  const auto n_layers = static_cast<std::int64_t>(model_.config.layers.size());
+  return plan_layout(std::move(graph), backend_list_,
+                     {options_.fallback, log, meant_by_layer(n_layers, n_device_layers)});
 }
 
 Result<MemoryPlan> Engine::plan_memory(GgufFile file,
@@ -130,15 +149,15 @@ Result<MemoryPlan> Engine::plan_memory(GgufFile file,
                                        const quant::KvPolicy& kv) {
   RUNNEL_ASSIGN(Model model, Model::load(std::move(file)));
   Engine engine(std::move(model), options);
-  RUNNEL_ASSIGN(engine.backends_, create_backends(options));
-  for (const auto& backend : engine.backends_) engine.backend_list_.push_back(backend.get());
+  RUNNEL_TRY(engine.make_backends());
   if (capacity == 0) capacity = engine.default_context();
   MemoryPlan plan;
   plan.mapped = static_cast<std::size_t>(engine.model_.file.file_bytes());
   plan.other = other_bytes(engine.model_);
   plan.prefixes = options.prefixes.bytes;
   for (const ShapeClass shape : {ShapeClass::decode, ShapeClass::verify, ShapeClass::prefill}) {
-    RUNNEL_ASSIGN(const PlanLayout layout, engine.layout(shape, engine.usable_kv(kv)));
+    RUNNEL_ASSIGN(const PlanLayout layout,
+                  engine.layout(shape, engine.usable_kv(kv), engine.n_device_layers_));
     for (std::size_t bytes : layout.arena_bytes) plan.arena += bytes;
     for (std::size_t bytes : layout.scratch_bytes) plan.arena += bytes;
     if (shape != ShapeClass::decode) continue;
@@ -194,7 +213,11 @@ std::int64_t Engine::default_context() const {
 Result<Plan*> Engine::plan(ShapeClass shape, const quant::KvPolicy& kv) {
   std::unique_ptr<Plan>& slot = plans_[{shape, kv}];
   if (slot == nullptr) {
-    RUNNEL_ASSIGN(PlanLayout compiled, layout(shape, kv));
+    RUNNEL_ASSIGN(PlanLayout compiled, layout(shape, kv, n_device_layers_));
+    RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, kv, n_device_layers_));
+    if (!std::ranges::equal(state_domains(compiled), state_domains(decode)))
+      return Status(Code::internal,
+                    "steps of different sizes keep their states on different backends");
     const std::size_t n_nodes = compiled.graph.nodes().size();
     RUNNEL_ASSIGN(slot, Plan::create(std::move(compiled), backend_list_, *weights_));
     options_.log(LogLevel::debug, "plan=compiled max_tokens=",
@@ -214,10 +237,11 @@ quant::KvPolicy Engine::usable_kv(const quant::KvPolicy& kv) const {
 Result<std::unique_ptr<Cache>> Engine::new_cache(std::int64_t capacity,
                                                  const quant::KvPolicy& kv,
                                                  std::optional<ShiftPlan> shift) {
-  RUNNEL_ASSIGN(const Graph graph, build_graph(model_, build_options(ShapeClass::decode, kv)));
   const std::lock_guard lock(mutex_);
+  const Log log = reported_.insert(kv).second ? options_.log : Log{};
+  RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, kv, n_device_layers_, log));
   return Cache::create(
-      graph, *backends_.front(),
+      decode.graph, {backend_list_, state_backends(decode)},
       {capacity, model_.config.conv_kernel, model_.config.n_conv_layers(), shift, kv});
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,6 +47,7 @@ struct EngineOptions {
   std::string backend = "auto";  // or a registry name
   int n_threads = 0;             // 0 = default
   int n_prefill_threads = 0;     // for steps of several tokens; 0 = n_threads
+  int gpu_layers = -1;  // last layers on a backend with memory of its own; -1: all that fit
   Fallback fallback = Fallback::warn;
   /// Called with 0..1 while weights are placed; false stops loading.
   std::function<bool(float)> on_progress;
@@ -117,12 +119,16 @@ class Engine {
 
  private:
   Engine(Model model, EngineOptions options);
-  static Result<std::vector<std::unique_ptr<Backend>>> create_backends(
-      const EngineOptions& options);
+  Status make_backends();
   Status load();
+  /// Layers for a device: what was asked for, or as many as its memory holds.
+  Result<std::int64_t> fitting_layers() const;
   Status load_text();
   Result<Plan*> plan(ShapeClass shape, const quant::KvPolicy& kv);
-  Result<PlanLayout> layout(ShapeClass shape, const quant::KvPolicy& kv) const;
+  Result<PlanLayout> layout(ShapeClass shape,
+                            const quant::KvPolicy& kv,
+                            std::int64_t n_device_layers,
+                            const Log& log = {}) const;
 
   Model model_;
   EngineOptions options_;
@@ -135,9 +141,12 @@ class Engine {
   SamplingParams suggested_;
   std::vector<std::unique_ptr<Backend>> backends_;
   std::vector<Backend*> backend_list_;
+  std::int64_t n_device_layers_ = 0;  // all, where the first backend uses host memory
   std::unique_ptr<WeightStore> weights_;
   std::mutex mutex_;  // guards weights_, plans_ and every step
   std::map<std::pair<ShapeClass, quant::KvPolicy>, std::unique_ptr<Plan>> plans_;
+  /// Caches whose fallbacks were logged: once, for the decode plan; other plans use the same ops.
+  std::set<quant::KvPolicy> reported_;
   std::unique_ptr<PrefixStore> prefixes_;  // goes before the backends
   std::unique_ptr<Profiler> profiler_;     // null: no profile is taken; goes before the plans
 };

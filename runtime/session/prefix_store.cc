@@ -28,11 +28,11 @@ PrefixStore::~PrefixStore() {
 }
 
 std::size_t PrefixStore::held_bytes() const {
-  std::set<const Buffer*> seen;
+  std::set<const StateBlock*> seen;
   std::size_t bytes = 0;
   for (const Entry& entry : entries_)
-    for (const Buffer* buffer : entry.cache->buffers())
-      if (seen.insert(buffer).second) bytes += buffer->size();
+    for (const StateBlock* block : entry.cache->blocks())
+      if (seen.insert(block).second) bytes += block->bytes();
   return bytes;
 }
 

@@ -24,7 +24,7 @@ struct Fixture {
   explicit Fixture(std::int64_t capacity = 1000,
                    std::int64_t conv_layers = kConvLayers,
                    std::int64_t dim = 8) {
-    auto made = Cache::create(states(dim), *backend, {capacity, kKernel, conv_layers});
+    auto made = Cache::create(states(dim), {{backend.get()}, {}}, {capacity, kKernel, conv_layers});
     REQUIRE(made.ok());
     cache = *std::move(made);
   }
@@ -64,7 +64,7 @@ inline Fixture tiled() {
                   quant::KvFormat::kt8);
   graph.add_state("window", Shape{2, 16 + 160, 64}, DType::f16, StateKind::kv_window);
   Fixture fixture;
-  auto made = Cache::create(graph, *fixture.backend, {1000, kKernel, kConvLayers});
+  auto made = Cache::create(graph, {{fixture.backend.get()}, {}}, {1000, kKernel, kConvLayers});
   REQUIRE(made.ok());
   fixture.cache = *std::move(made);
   const CacheBytes bytes = Cache::bytes(graph, 1000);

@@ -128,7 +128,7 @@ TEST_CASE("SessionFile: a device's memory and the host's give the same file") {
   f.grow(150);
   f.scribble(3);
   FakeDevice device({});
-  auto other = Cache::create(states(), device, {300, kKernel, kConvLayers});
+  auto other = Cache::create(states(), {{&device}, {}}, {300, kKernel, kConvLayers});
   REQUIRE(other.ok());
   const std::string file = saved(*f.cache);
   REQUIRE(load_session(bytes_of(file), kExpected, **other).ok());

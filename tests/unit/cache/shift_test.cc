@@ -42,8 +42,8 @@ TEST_CASE("Shift: every token has a slot, a position, and the newest tokens befo
 
 TEST_CASE("Cache: a full cache drops whole pages behind the kept ones") {
   Fixture f;
-  auto made =
-      Cache::create(states(), *f.backend, {384, kKernel, kConvLayers, ShiftPlan{384, 64, 100000}});
+  auto made = Cache::create(states(), {{f.backend.get()}, {}},
+                            {384, kKernel, kConvLayers, ShiftPlan{384, 64, 100000}});
   REQUIRE(made.ok());
   f.cache = *std::move(made);
   const auto run_to = [&](std::int64_t end, std::int64_t most) {

@@ -38,16 +38,22 @@ inline void write_small_keys(GgufWriter& writer) {
   writer.set_u32("lfm2.attention.head_count", 2);
 }
 
+enum class Fill : std::uint8_t { same, varied };
+
 /// A file with these tensors (f32, small values) after `keys` has set the metadata.
 inline GgufFile make_file(const std::vector<TensorSpec>& tensors,
-                          const std::function<void(GgufWriter&)>& keys) {
+                          const std::function<void(GgufWriter&)>& keys,
+                          Fill fill = Fill::same) {
   GgufWriter writer;
   keys(writer);
   for (const TensorSpec& t : tensors)
     REQUIRE(writer.add_tensor(t.name, quant::DType::f32, t.shape).ok());
   REQUIRE(writer.begin_memory().ok());
   for (const TensorSpec& t : tensors) {
-    const std::vector<float> values(static_cast<std::size_t>(t.shape.elems()), 0.01f);
+    std::vector<float> values(static_cast<std::size_t>(t.shape.elems()), 0.01f);
+    if (fill == Fill::varied)
+      for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] = t.shape.rank == 1 ? 1.0f : static_cast<float>(i * 7919 % 257) / 600 - 0.2f;
     REQUIRE(writer.write(std::as_bytes(std::span(values))).ok());
   }
   REQUIRE(writer.finish().ok());
