@@ -1,0 +1,49 @@
+// Launch functions of all kernels, and the scratch they need. What an op computes is said at its
+// name in runtime/graph/ops.h; how is said in the kernel's file.
+#pragma once
+#include "backends/cuda/kernel.h"
+
+namespace runnel::cuda {
+
+/// Blocks of a file to planes (layout.h).
+struct PackArgs {
+  DType type;
+  const std::byte* raw;  // n_blocks blocks as in the file
+  std::byte* to;         // all planes of the weight
+  PlaneOffsets planes;
+  std::int64_t first_block, n_blocks;
+};
+cudaError_t launch_pack(const PackArgs& args, cudaStream_t stream);
+
+cudaError_t embed(const Step& step, const Launch& launch);
+cudaError_t rms_norm(const Step& step, const Launch& launch);
+cudaError_t add_rms_norm(const Step& step, const Launch& launch);
+cudaError_t add(const Step& step, const Launch& launch);
+cudaError_t swiglu(const Step& step, const Launch& launch);
+cudaError_t rope(const Step& step, const Launch& launch);
+cudaError_t rms_norm_rope(const Step& step, const Launch& launch);
+cudaError_t kv_append(const Step& step, const Launch& launch);
+cudaError_t attention(const Step& step, const Launch& launch);
+cudaError_t rotate(const Step& step, const Launch& launch);
+cudaError_t kv_seal(const Step& step, const Launch& launch);
+cudaError_t tile_attention(const Step& step, const Launch& launch);
+cudaError_t kv_window(const Step& step, const Launch& launch);
+cudaError_t short_conv(const Step& step, const Launch& launch);
+cudaError_t moe_route(const Step& step, const Launch& launch);
+cudaError_t moe_sum(const Step& step, const Launch& launch);
+cudaError_t last_row(const Step& step, const Launch& launch);
+cudaError_t argmax(const Step& step, const Launch& launch);
+cudaError_t matvec(const Step& step, const Launch& launch);
+cudaError_t gemm(const Step& step, const Launch& launch);
+cudaError_t gemm_swiglu(const Step& step, const Launch& launch);
+
+/// Most values of a row that matvec keeps in shared memory: of f32, of 8 bits.
+inline constexpr int kMatvecFloats = 24000, kMatvecBytes = 65536;
+
+/// f16 rows of x (padded to 64 columns) and their scales. gemm_swiglu also keeps both products.
+std::size_t gemm_scratch(const Graph& graph, const Node& node);
+
+/// Partial results of splits of the keys.
+std::size_t attention_scratch(const Graph& graph, const Node& node);
+
+}  // namespace runnel::cuda

@@ -1,0 +1,66 @@
+// The arguments of matvec: rows of matrices times few vectors, and what can be done on the way in
+// (norm) and on the way out (sum with a residual, swiglu of two products, short convolution).
+#pragma once
+#include "backends/cuda/formats/unit.cuh"
+#include "backends/cuda/kernels/device.cuh"
+
+namespace runnel::cuda {
+
+struct Matrix {
+  Planes planes;
+  quant::DType type;
+  int rows;
+  float* out;             // [tokens, rows]
+  const float* bias;      // [rows] or null
+  const float* residual;  // [tokens, rows], added to the result, or null; may be `out`
+};
+
+enum class Combine : std::uint8_t {
+  rows,    // every row of every matrix is a result
+  swiglu,  // silu(row n of matrix 0) * (row n of matrix 1)
+  conv,    // rows n, D + n, 2 D + n of matrix 0 are B, C, x of channel n
+};
+
+/// The short convolution behind one product, of one token.
+struct ConvTail {
+  const float *filter, *bias;
+  int taps, ring_columns, state;
+};
+
+struct MatvecArgs {
+  const float* x;     // [tokens, k]
+  const float* norm;  // [k]: x is rms_norm(x) * norm; null: x as it is
+  float eps;
+  int k;
+  Matrix matrix[3];
+  int n_matrices;
+  int n_results;  // of a token
+  Combine combine;
+  int lanes;  // that share a row: 8, 16 or 32
+  Rows rows;  // of results
+  const std::int32_t* expert_ids;  // [rows]: which of n_experts matrices; null: there is one
+  int rows_per_x, n_experts;
+  ConvTail conv;
+};
+
+/// Whether weights are multiplied with x in 8 bits.
+constexpr bool multiplies_bytes(quant::DType type) {
+  return is_packed(type);
+}
+
+/// What of `w` a product reads; outputs and the rest are the caller's.
+inline Matrix matrix_of(const Operand& w, float* out) {
+  Matrix m{};
+  const PlaneOffsets offsets = plane_offsets(w.dtype, w.shape.elems());
+  for (int i = 0; i < kPlanes; ++i)
+    m.planes.at[i] = reinterpret_cast<const std::uint8_t*>(w.data) + offsets.at[i];
+  m.type = w.dtype;
+  m.rows = static_cast<int>(w.shape.rank == 3 ? w.shape[1] : w.shape[0]);
+  m.out = out;
+  return m;
+}
+
+/// Chooses lanes and grid. `max_rows`: of the largest step.
+cudaError_t launch_matvec(const MatvecArgs& args, int max_rows, const Launch& launch);
+
+}  // namespace runnel::cuda

@@ -1,0 +1,158 @@
+// Dot products of one row of a matrix with the rows of x in shared memory, over the lanes that share
+// the row: lane `sub` of `lanes` takes units sub, sub + lanes, ... in this order, whatever the number
+// of tokens. Four units are loaded before the first is used, to keep enough bytes under way.
+#pragma once
+#include <cuda_bf16.h>
+
+#include "backends/cuda/formats/formats.cuh"
+#include "backends/cuda/kernels/matvec_x.cuh"
+
+namespace runnel::cuda {
+
+constexpr int kBatch = 4;  // units loaded at once
+
+template <int kTokens>
+__device__ void add_unit(const Unit& w, const ByteX<kTokens>& x, int unit, float (&sum)[kTokens]) {
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    const uint4 a = x.half(t, unit, 0), b = x.half(t, unit, 1);
+    int first = __dp4a(w.code[0], static_cast<int>(a.x), 0);
+    first = __dp4a(w.code[1], static_cast<int>(a.y), first);
+    first = __dp4a(w.code[2], static_cast<int>(a.z), first);
+    first = __dp4a(w.code[3], static_cast<int>(a.w), first);
+    int last = __dp4a(w.code[4], static_cast<int>(b.x), 0);
+    last = __dp4a(w.code[5], static_cast<int>(b.y), last);
+    last = __dp4a(w.code[6], static_cast<int>(b.z), last);
+    last = __dp4a(w.code[7], static_cast<int>(b.w), last);
+    const float2 sums = reinterpret_cast<const float2*>(x.sums(t))[unit];
+    float dot = __fmul_rn(w.m[1], sums.y);
+    dot = fmaf(w.m[0], sums.x, dot);
+    dot = fmaf(w.d[1], static_cast<float>(last), dot);
+    dot = fmaf(w.d[0], static_cast<float>(first), dot);
+    sum[t] = fmaf(x.scales(t)[unit], dot, sum[t]);
+  }
+}
+
+template <class Format, int kTokens>
+__device__ void dot_packed(const Planes& planes,
+                           std::int64_t row,
+                           const ByteX<kTokens>& x,
+                           int sub,
+                           int lanes,
+                           float (&sum)[kTokens]) {
+  const std::int64_t first = row * x.units;
+  int u = sub;
+  for (; u + (kBatch - 1) * lanes < x.units; u += kBatch * lanes) {
+    typename Format::Raw raw[kBatch];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) raw[b] = Format::load(planes, first + u + b * lanes);
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) add_unit(Format::decode(raw[b]), x, u + b * lanes, sum);
+  }
+  for (; u < x.units; u += lanes)
+    add_unit(Format::decode(Format::load(planes, first + u)), x, u, sum);
+}
+
+template <int kTokens>
+__device__ void dot(const Matrix& m,
+                    std::int64_t row,
+                    int,
+                    const ByteX<kTokens>& x,
+                    int sub,
+                    int lanes,
+                    float (&sum)[kTokens]) {
+  with_format(m.type, [&]<class Format>() {
+    dot_packed<Format>(m.planes, row, x, sub, lanes, sum);
+  });
+}
+
+// ---- plain types ----
+
+__device__ inline float2 two(std::uint32_t bits, __half) {
+  return unit::halves(bits);
+}
+__device__ inline float2 two(std::uint32_t bits, __nv_bfloat16) {
+  return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xFFFF0000u)};
+}
+__device__ inline float as_float(float x) {
+  return x;
+}
+__device__ inline float as_float(__half x) {
+  return __half2float(x);
+}
+__device__ inline float as_float(__nv_bfloat16 x) {
+  return __bfloat162float(x);
+}
+
+/// Four values of w with values 4 q .. 4 q + 3 of x.
+template <int kTokens>
+__device__ void add_four(const float4& w, const FloatX<kTokens>& x, int q, float (&sum)[kTokens]) {
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    const float4 v = x.four(t, q);
+    sum[t] = fmaf(w.x, v.x, sum[t]);
+    sum[t] = fmaf(w.y, v.y, sum[t]);
+    sum[t] = fmaf(w.z, v.z, sum[t]);
+    sum[t] = fmaf(w.w, v.w, sum[t]);
+  }
+}
+
+template <class T, int kTokens>
+__device__ void add_raw(const uint4& raw, const FloatX<kTokens>& x, int u, float (&sum)[kTokens]) {
+  if constexpr (sizeof(T) == 4) {
+    add_four({__uint_as_float(raw.x), __uint_as_float(raw.y), __uint_as_float(raw.z),
+              __uint_as_float(raw.w)},
+             x, u, sum);
+  } else {
+    const float2 a = two(raw.x, T{}), b = two(raw.y, T{}), c = two(raw.z, T{}), d = two(raw.w, T{});
+    add_four({a.x, a.y, b.x, b.y}, x, 2 * u, sum);
+    add_four({c.x, c.y, d.x, d.y}, x, 2 * u + 1, sum);
+  }
+}
+
+template <class T, int kTokens>
+__device__ void dot_plain(const std::uint8_t* data,
+                          std::int64_t row,
+                          int k,
+                          const FloatX<kTokens>& x,
+                          int sub,
+                          int lanes,
+                          float (&sum)[kTokens]) {
+  constexpr int kValues = 16 / sizeof(T);  // of a load
+  const T* w = reinterpret_cast<const T*>(data) + row * k;
+  if (k % kValues != 0) {  // rows are not aligned
+    for (int i = sub; i < k; i += lanes)
+#pragma unroll
+      for (int t = 0; t < kTokens; ++t) sum[t] = fmaf(as_float(w[i]), x.one(t, i), sum[t]);
+    return;
+  }
+  const auto* loads = reinterpret_cast<const uint4*>(w);
+  int u = sub;
+  for (; u + (kBatch - 1) * lanes < k / kValues; u += kBatch * lanes) {
+    uint4 raw[kBatch];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) raw[b] = __ldg(loads + u + b * lanes);
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) add_raw<T>(raw[b], x, u + b * lanes, sum);
+  }
+  for (; u < k / kValues; u += lanes) add_raw<T>(__ldg(loads + u), x, u, sum);
+}
+
+template <int kTokens>
+__device__ void dot(const Matrix& m,
+                    std::int64_t row,
+                    int k,
+                    const FloatX<kTokens>& x,
+                    int sub,
+                    int lanes,
+                    float (&sum)[kTokens]) {
+  const std::uint8_t* data = m.planes.at[0];
+  if (m.type == quant::DType::f32)
+    dot_plain<float>(data, row, k, x, sub, lanes, sum);
+  else if (m.type == quant::DType::f16)
+    dot_plain<__half>(data, row, k, x, sub, lanes, sum);
+  else
+    dot_plain<__nv_bfloat16>(data, row, k, x, sub, lanes, sum);
+}
+
+}  // namespace runnel::cuda
