@@ -57,8 +57,9 @@ Result<Ceilings> measure_ceilings(const Device& device) {
   RUNNEL_ASSIGN(result.read_bytes, timer.best(Ceiling::read, args, device.stream()));
   RUNNEL_ASSIGN(result.int8_ops, timer.best(Ceiling::dp4a, args, device.stream()));
   RUNNEL_ASSIGN(result.f32_ops, timer.best(Ceiling::fma, args, device.stream()));
-  if (device.caps().sm >= 80)
+  if (device.caps().sm >= 80) {
     RUNNEL_ASSIGN(result.bf16_ops, timer.best(Ceiling::mma, args, device.stream()));
+  }
   return result;
 }
 

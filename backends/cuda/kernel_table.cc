@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "backends/cuda/kernels/kernels.h"
 #include "backends/cuda/memory.h"
@@ -12,6 +13,10 @@ namespace runnel::cuda {
 namespace {
 
 // ---- conditions ----
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
 
 constexpr std::int64_t kMostHeadDim = 256;
 constexpr std::int64_t kFewRows = 8;       // of x: the weights are read once for four of them
@@ -40,8 +45,8 @@ bool rope_fits(const Graph& graph, const Node& node) {
 /// x of one row fits shared memory, and both products of a swiglu take it in the same form.
 bool matvec_fits(const Graph& graph, const Node& node) {
   const Value& w = graph.value(node.in[1]);
-  const bool packed = is_packed(w.dtype);
-  if (node.op == Op::matmul_swiglu && is_packed(graph.value(node.in[2]).dtype) != packed)
+  const bool packed = multiplies_bytes(w.dtype);
+  if (node.op == Op::matmul_swiglu && multiplies_bytes(graph.value(node.in[2]).dtype) != packed)
     return false;
   return w.shape.cols() <= (packed ? kMatvecBytes : kMatvecFloats) && w.dtype != DType::i32;
 }
@@ -51,6 +56,15 @@ bool gemm_fits(const Graph& graph, const Node& node) {
   if (node.op == Op::matmul_swiglu && graph.value(node.in[2]).dtype != w.dtype) return false;
   return x.shape[0] > kFewRows && w.shape[0] >= kGemmColumns && w.shape.cols() % kUnit == 0 &&
          w.dtype != DType::f32 && w.dtype != DType::i32;
+}
+
+/// Few tokens over f16 rows.
+bool splits_fit(const Graph& graph, const Node& node) {
+  const auto& attr = std::get<AttentionAttr>(node.attr);
+  const std::int64_t rows = graph.value(node.in[0]).shape[0];
+  const std::int64_t blocks = attr.n_kv_heads * ceil_div(attr.n_heads / attr.n_kv_heads, 4);
+  return graph.value(node.in[1]).dtype == DType::f16 && rows <= kFewRows &&
+         (attr.head_dim == 64 || attr.head_dim == 128) && rows * blocks <= kCounters;
 }
 
 using Condition = bool (*)(const Graph& graph, const Node& node);
@@ -115,6 +129,7 @@ constexpr std::array kRows = std::to_array<Row>({
     row<rope, rope_fits>(Op::rope, "rope"),
     row<rms_norm_rope, rope_fits>(Op::rms_norm_rope, "rms_norm_rope"),
     row<kv_append>(Op::kv_append, "kv_append"),
+    row<attention_split, 0, splits_fit>(Op::attention, "attention.split", attention_scratch),
     row<attention, heads_fit>(Op::attention, "attention.any"),
     row<rotate>(Op::rotate, "rotate"),
     row<kv_seal>(Op::kv_seal, "kv_seal"),

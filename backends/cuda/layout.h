@@ -55,6 +55,12 @@ constexpr bool is_packed(quant::DType type) {
   return packed_info(type).codes != 0;
 }
 
+/// Whether few rows of x are rounded to 8 bits to be multiplied with such weights. The scales of
+/// nvfp4 differ too much within a row for that.
+constexpr bool multiplies_bytes(quant::DType type) {
+  return is_packed(type) && type != quant::DType::nvfp4;
+}
+
 /// Where the planes of `elems` packed values begin; each at a multiple of 256 bytes.
 struct PlaneOffsets {
   std::int64_t at[kPlanes] = {};

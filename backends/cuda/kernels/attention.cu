@@ -162,8 +162,4 @@ cudaError_t tile_attention(const Step& step, const Launch& launch) {
                args, launch.step);
 }
 
-std::size_t attention_scratch(const Graph&, const Node&) {
-  return 0;
-}
-
 }  // namespace runnel::cuda

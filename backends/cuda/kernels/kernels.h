@@ -43,7 +43,14 @@ inline constexpr int kMatvecFloats = 24000, kMatvecBytes = 65536;
 /// f16 rows of x (padded to 64 columns) and their scales. gemm_swiglu also keeps both products.
 std::size_t gemm_scratch(const Graph& graph, const Node& node);
 
-/// Partial results of splits of the keys.
+/// attention of few tokens: into how many splits the keys are cut, with `blocks` blocks for each.
+cudaError_t attention_split(const Step& step, const Launch& launch);
+inline constexpr int kMostSplits = 64;
+inline int attention_splits(const Caps& caps, int blocks) {
+  const int n = caps.n_sms / blocks;
+  return n < 1 ? 1 : n > kMostSplits ? kMostSplits : n;
+}
+/// Partial results of all splits.
 std::size_t attention_scratch(const Graph& graph, const Node& node);
 
 }  // namespace runnel::cuda

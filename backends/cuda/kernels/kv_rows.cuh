@@ -46,6 +46,15 @@ struct KvWindow {
   }
 };
 
+/// Geometry of formats with tiles, as in quant/kv_format.h, whose tables are not on the device.
+__device__ inline int tile_bytes(quant::KvFormat format) {
+  const int bits = format == quant::KvFormat::kt8   ? 8
+                   : format == quant::KvFormat::kt4 ? 4
+                   : format == quant::KvFormat::kt3 ? 3
+                                                    : 2;
+  return kTile * quant::kKvChannels / 8 * bits;
+}
+
 /// One tile's codes and scales of one head and 64 channels.
 struct TilePart {
   const std::uint8_t* codes;
@@ -55,11 +64,10 @@ __device__ inline TilePart tile_part(
     std::byte* const* pages, quant::KvFormat format, int place, int head, int part, int parts) {
   const std::byte* block =
       pages[place / kPage] +
-      (std::int64_t{head} * parts + part) * static_cast<std::int64_t>(quant::kv_block_bytes(format));
+      (std::int64_t{head} * parts + part) * (4 * tile_bytes(format) + kPage * 2);
   const int tile = place % kPage / kTile;
-  return {reinterpret_cast<const std::uint8_t*>(block) +
-              tile * static_cast<int>(quant::kv_tile_bytes(format)),
-          reinterpret_cast<const __half*>(block + quant::kv_scales_offset(format)) + tile * kTile};
+  return {reinterpret_cast<const std::uint8_t*>(block) + tile * tile_bytes(format),
+          reinterpret_cast<const __half*>(block + 4 * tile_bytes(format)) + tile * kTile};
 }
 
 /// Where the code of (token, channel) is among the 1024 of a tile. SOURCE: quant/kv_tile.h.

@@ -133,7 +133,7 @@ __global__ void seal_kernel(SealArgs a, const StepData* step) {
   __syncthreads();
   const TilePart to = tile_part(pages_of(step, a.state[half]), format, place, head, part, a.parts);
   if (lane == 0) const_cast<__half*>(to.scales)[token] = scale;
-  for (int at = threadIdx.x; at < static_cast<int>(quant::kv_tile_bytes(format)); at += kThreads)
+  for (int at = threadIdx.x; at < tile_bytes(format); at += kThreads)
     const_cast<std::uint8_t*>(to.codes)[at] = packed_byte(codes, format, at);
 }
 

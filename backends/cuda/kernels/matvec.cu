@@ -1,126 +1,10 @@
-// Products of matrices with few rows of x: bound by reading the weights once. 8 to 32 lanes share a
-// row of W, so that a warp always has whole cache lines under way; every block keeps x in shared
-// memory. A result depends neither on the number of tokens nor on the grid.
-#include "backends/cuda/kernels/matvec_dot.cuh"
+// Chooses how a product with few rows of x is launched.
+#include "backends/cuda/kernels/matvec_x.cuh"
 
 namespace runnel::cuda {
 namespace {
 
 constexpr int kWarps = kMatvecThreads / 32;
-
-__device__ float silu(float x) {
-  return x / (1.0f + expf(-x));
-}
-
-template <int kTokens>
-__device__ void reduce(float (&sum)[kTokens], int lanes) {
-#pragma unroll
-  for (int t = 0; t < kTokens; ++t)
-    for (int i = lanes / 2; i > 0; i /= 2) sum[t] += __shfl_xor_sync(kAllLanes, sum[t], i);
-}
-
-/// Which row of which matrix a result is.
-struct Place {
-  int matrix, row;
-};
-__device__ Place place_of(const MatvecArgs& a, int result) {
-  if (a.combine != Combine::rows) return {0, result};
-  int m = 0;
-  while (m + 1 < a.n_matrices && result >= a.matrix[m].rows) result -= a.matrix[m++].rows;
-  return {m, result};
-}
-
-/// Convolution of channel c, whose B, C and x are known; writes p into the ring.
-__device__ float convolve(
-    const MatvecArgs& a, int c, float gate, float out_gate, float x, const StepData* step) {
-  auto* ring = reinterpret_cast<float*>(pages_of(step, a.conv.state)[0]);
-  const int d = a.matrix[0].rows / 3, taps = a.conv.taps, pos = step->pos;
-  const float p = __fmul_rn(gate, x);
-  float sum = 0;
-  for (int k = 0; k < taps; ++k) {
-    const int source = pos - (taps - 1) + k;
-    if (source < 0) continue;
-    const float value =
-        source < pos ? ring[std::int64_t{source % a.conv.ring_columns} * d + c] : p;
-    sum += a.conv.filter[c * taps + k] * value;
-  }
-  if (a.conv.bias != nullptr) sum += a.conv.bias[c];
-  ring[std::int64_t{pos % a.conv.ring_columns} * d + c] = p;
-  return out_gate * sum;
-}
-
-template <class X, int kTokens>
-__device__ void compute(const MatvecArgs& a,
-                        const X& x,
-                        int result,
-                        int first_row,
-                        int n_rows,
-                        std::int64_t expert,
-                        const StepData* step) {
-  const int sub = threadIdx.x % a.lanes;
-  const bool valid = result < a.n_results;
-  const Place place = place_of(a, valid ? result : a.n_results - 1);
-  const Matrix& m = a.matrix[place.matrix];
-  const std::int64_t row = expert * m.rows + place.row;
-  float first[kTokens] = {}, second[kTokens] = {}, third[kTokens] = {};
-  dot(m, row, a.k, x, sub, a.lanes, first);
-  if (a.combine == Combine::swiglu) dot(a.matrix[1], row, a.k, x, sub, a.lanes, second);
-  if (a.combine == Combine::conv) {
-    dot(m, row + m.rows / 3, a.k, x, sub, a.lanes, second);
-    dot(m, row + 2 * (m.rows / 3), a.k, x, sub, a.lanes, third);
-    reduce(third, a.lanes);
-  }
-  __syncwarp();
-  reduce(first, a.lanes);
-  if (a.combine != Combine::rows) reduce(second, a.lanes);
-  if (!valid || sub != 0) return;
-  const int stride = a.combine == Combine::conv ? m.rows / 3 : m.rows;
-#pragma unroll
-  for (int t = 0; t < kTokens; ++t) {
-    if (first_row + t >= n_rows) break;
-    float value = first[t];
-    if (a.combine == Combine::swiglu) value = silu(value) * second[t];
-    if (a.combine == Combine::conv)
-      value = convolve(a, place.row, value, second[t], third[t], step);
-    const std::int64_t at = std::int64_t{first_row + t} * stride + place.row;
-    if (m.bias != nullptr) value += m.bias[place.row];
-    if (m.residual != nullptr) value = m.residual[at] + value;
-    m.out[at] = value;
-  }
-}
-
-template <template <int> class X, int kTokens>
-__global__ void __launch_bounds__(kMatvecThreads, 2)
-    matvec_kernel(const __grid_constant__ MatvecArgs a, const StepData* step) {
-  extern __shared__ uint4 shared[];
-  begin_step();
-  const int n_rows = rows_in_use(a.rows, step), first_row = static_cast<int>(blockIdx.y) * kTokens;
-  if (first_row >= n_rows) return;
-  std::int64_t expert = 0;
-  if (a.expert_ids != nullptr) {
-    expert = a.expert_ids[first_row];
-    if (expert < 0 || expert >= a.n_experts) {
-      if (threadIdx.x == 0) *step->failure = static_cast<std::int32_t>(Failure::expert_id);
-      return;
-    }
-  }
-  X<kTokens> x(reinterpret_cast<std::byte*>(shared), a.k);
-  load_x<X<kTokens>, kTokens>(x, a, first_row, n_rows);
-  const int per_warp = 32 / a.lanes, lane = threadIdx.x % 32;
-  const int n_warps = static_cast<int>(gridDim.x) * kWarps;
-  for (int w = static_cast<int>(blockIdx.x) * kWarps + threadIdx.x / 32;
-       w * per_warp < a.n_results; w += n_warps)
-    compute<X<kTokens>, kTokens>(a, x, w * per_warp + lane / a.lanes, first_row, n_rows, expert,
-                                 step);
-}
-
-template <template <int> class X, int kTokens>
-cudaError_t run(const MatvecArgs& args, int max_rows, const Launch& launch) {
-  const std::int64_t warps = ceil_div(args.n_results, 32 / args.lanes);
-  const std::int64_t blocks = std::min<std::int64_t>(ceil_div(warps, kWarps), launch.caps.n_sms);
-  return start(launch, matvec_kernel<X, kTokens>, grid_of(blocks, ceil_div(max_rows, kTokens)),
-               kMatvecThreads, X<kTokens>::bytes(args.k), args, launch.step);
-}
 
 }  // namespace
 
@@ -134,12 +18,12 @@ cudaError_t launch_matvec(const MatvecArgs& given, int max_rows, const Launch& l
   const bool one = max_rows == 1 || args.expert_ids != nullptr || args.combine == Combine::conv;
   if (multiplies_bytes(args.matrix[0].type)) {
     if (one || ByteX<kFewTokens>::bytes(args.k) > kEnough)
-      return run<ByteX, 1>(args, max_rows, launch);
-    return run<ByteX, kFewTokens>(args, max_rows, launch);
+      return matvec_bytes_1(args, max_rows, launch);
+    return matvec_bytes_4(args, max_rows, launch);
   }
   if (one || FloatX<kFewTokens>::bytes(args.k) > kEnough)
-    return run<FloatX, 1>(args, max_rows, launch);
-  return run<FloatX, kFewTokens>(args, max_rows, launch);
+    return matvec_floats_1(args, max_rows, launch);
+  return matvec_floats_4(args, max_rows, launch);
 }
 
 cudaError_t matvec(const Step& step, const Launch& launch) {

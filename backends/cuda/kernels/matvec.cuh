@@ -10,7 +10,8 @@ struct Matrix {
   Planes planes;
   quant::DType type;
   int rows;
-  float* out;             // [tokens, rows]
+  int code_bytes, scale_bytes;  // of 32 values
+  float* out;                   // [tokens, rows]
   const float* bias;      // [rows] or null
   const float* residual;  // [tokens, rows], added to the result, or null; may be `out`
 };
@@ -43,10 +44,6 @@ struct MatvecArgs {
   ConvTail conv;
 };
 
-/// Whether weights are multiplied with x in 8 bits.
-constexpr bool multiplies_bytes(quant::DType type) {
-  return is_packed(type);
-}
 
 /// What of `w` a product reads; outputs and the rest are the caller's.
 inline Matrix matrix_of(const Operand& w, float* out) {
@@ -55,10 +52,19 @@ inline Matrix matrix_of(const Operand& w, float* out) {
   for (int i = 0; i < kPlanes; ++i)
     m.planes.at[i] = reinterpret_cast<const std::uint8_t*>(w.data) + offsets.at[i];
   m.type = w.dtype;
+  const PackedInfo& packed = packed_info(w.dtype);
+  m.code_bytes = is_packed(w.dtype) ? packed.codes : kUnit * (w.dtype == DType::f32 ? 4 : 2);
+  m.scale_bytes = packed.scales;
   m.rows = static_cast<int>(w.shape.rank == 3 ? w.shape[1] : w.shape[0]);
   m.out = out;
   return m;
 }
+
+/// x in 8 bits or in f32, one or four rows of it at a time. Results do not depend on which.
+cudaError_t matvec_bytes_1(const MatvecArgs& args, int max_rows, const Launch& launch);
+cudaError_t matvec_bytes_4(const MatvecArgs& args, int max_rows, const Launch& launch);
+cudaError_t matvec_floats_1(const MatvecArgs& args, int max_rows, const Launch& launch);
+cudaError_t matvec_floats_4(const MatvecArgs& args, int max_rows, const Launch& launch);
 
 /// Chooses lanes and grid. `max_rows`: of the largest step.
 cudaError_t launch_matvec(const MatvecArgs& args, int max_rows, const Launch& launch);

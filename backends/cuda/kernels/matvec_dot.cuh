@@ -138,6 +138,28 @@ __device__ void dot_plain(const std::uint8_t* data,
   for (; u < k / kValues; u += lanes) add_raw<T>(__ldg(loads + u), x, u, sum);
 }
 
+/// A packed type with x in f32.
+template <class Format, int kTokens>
+__device__ void dot_decoded(const Planes& planes,
+                            std::int64_t row,
+                            int units,
+                            const FloatX<kTokens>& x,
+                            int sub,
+                            int lanes,
+                            float (&sum)[kTokens]) {
+  for (int u = sub; u < units; u += lanes) {
+    const Unit w = Format::decode(Format::load(planes, row * units + u));
+#pragma unroll
+    for (int k = 0; k < 8; ++k) {
+      const float d = w.d[k / 4], m = w.m[k / 4];
+      const auto value = [&](int i) {
+        return fmaf(d, static_cast<float>(static_cast<std::int8_t>(w.code[k] >> (8 * i))), m);
+      };
+      add_four({value(0), value(1), value(2), value(3)}, x, 8 * u + k, sum);
+    }
+  }
+}
+
 template <int kTokens>
 __device__ void dot(const Matrix& m,
                     std::int64_t row,
@@ -151,6 +173,8 @@ __device__ void dot(const Matrix& m,
     dot_plain<float>(data, row, k, x, sub, lanes, sum);
   else if (m.type == quant::DType::f16)
     dot_plain<__half>(data, row, k, x, sub, lanes, sum);
+  else if (m.type == quant::DType::nvfp4)
+    dot_decoded<Nvfp4>(m.planes, row, k / kUnit, x, sub, lanes, sum);
   else
     dot_plain<__nv_bfloat16>(data, row, k, x, sub, lanes, sum);
 }

@@ -1,0 +1,198 @@
+// Products of matrices with many rows of x on the tensor cores: f16 operands, f32 sums. Rows of x
+// are scaled by a power of two so that they fit f16, weights are decoded into shared memory tile by
+// tile while the tile before is multiplied. A block makes kRows x 128 results with 8 warps, in steps
+// of 64 of K. For swiglu half of the 128 columns are gate, half up, side by side in every warp.
+#pragma once
+#include "backends/cuda/kernels/gemm_weights.cuh"
+#include "backends/cuda/kernels/matvec.cuh"
+#include "backends/cuda/kernels/mma.cuh"
+
+namespace runnel::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kCols = 128;           // results of a block, in N
+constexpr int kDepth = 64;           // of K in shared memory
+constexpr int kStride = kDepth + 8;  // f16: rows of 144 bytes keep ldmatrix free of bank conflicts
+constexpr int kMostRows = 128;
+
+struct GemmArgs {
+  const __half* x;      // [rows, padded k]
+  const float* scales;  // [rows]
+  Planes w, up;         // up: swiglu
+  float* out;
+  const float *bias, *residual;
+  int n, k, padded_k;
+  Rows rows;
+};
+
+/// x in f16, one block per row; the scale brings its largest value to at most 2^14.
+__global__ void to_half(const float* x, __half* out, float* scales, int k, int padded, Rows rows,
+                        const StepData* step) {
+  __shared__ float partial[kThreads / 32];
+  begin_step();
+  const int row = blockIdx.x;
+  if (row >= rows_in_use(rows, step)) return;
+  const float* from = x + std::int64_t{row} * k;
+  float most = 0;
+  for (int i = threadIdx.x; i < k; i += kThreads) most = fmaxf(most, fabsf(from[i]));
+  for (int i = 16; i > 0; i /= 2) most = fmaxf(most, __shfl_xor_sync(kAllLanes, most, i));
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = most;
+  __syncthreads();
+  for (const float other : partial) most = fmaxf(most, other);
+  const int exponent = most > 0.0f && most < INFINITY ? max(-100, min(100, ilogbf(most) - 13)) : 0;
+  const float down = exp2f(static_cast<float>(-exponent));
+  for (int i = threadIdx.x; i < padded; i += kThreads)
+    out[std::int64_t{row} * padded + i] = __float2half_rn(i < k ? from[i] * down : 0.0f);
+  if (threadIdx.x == 0) scales[row] = exp2f(static_cast<float>(exponent));
+}
+
+/// Row of W (and whether of the second matrix) that column c of a block is.
+template <bool kSwiglu>
+__device__ int weight_row(int block, int c, bool& second) {
+  second = kSwiglu && c / 16 % 2 == 1;
+  return kSwiglu ? block * (kCols / 2) + c / 32 * 16 + c % 16 : block * kCols + c;
+}
+
+template <int kRows>
+__device__ void copy_x(const GemmArgs& a, __half* to, int first_row, int depth) {
+  for (int i = threadIdx.x; i < kRows * (kDepth / 8); i += kThreads) {
+    const int row = i / (kDepth / 8), part = i % (kDepth / 8);
+    copy_16(to + row * kStride + part * 8,
+            a.x + std::int64_t{first_row + row} * a.padded_k + depth + part * 8);
+  }
+  commit_copies();
+}
+
+/// Each warp: (kRows / 2) x 32 results. acc[i][j]: rows 16 i, columns 8 j.
+template <int kRows>
+__device__ void multiply_tile(const __half* x, const __half* w, float (&acc)[kRows / 32][4][4]) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const __half* xs = x + (warp % 2 * (kRows / 2) + lane % 16) * kStride + lane / 16 * 8;
+  const __half* ws =
+      w + (warp / 2 * 32 + lane % 8 + lane / 16 * 8) * kStride + lane / 8 % 2 * 8;
+#pragma unroll
+  for (int d = 0; d < kDepth; d += 16) {
+    std::uint32_t b[2][4];
+    load_matrices(b[0], ws + d);
+    load_matrices(b[1], ws + 16 * kStride + d);
+#pragma unroll
+    for (int i = 0; i < kRows / 32; ++i) {
+      std::uint32_t f[4];
+      load_matrices(f, xs + i * 16 * kStride + d);
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        multiply(acc[i][j], f, b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+    }
+  }
+}
+
+__device__ float silu(float x) {
+  return x / (1.0f + expf(-x));
+}
+
+template <int kRows, bool kSwiglu>
+__device__ void write_results(const GemmArgs& a,
+                              const float (&acc)[kRows / 32][4][4],
+                              int first_row,
+                              int n_rows) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  constexpr int kColumns = kSwiglu ? 2 : 4;
+  for (int i = 0; i < kRows / 32; ++i)
+    for (int half = 0; half < 2; ++half) {
+      const int row = first_row + warp % 2 * (kRows / 2) + i * 16 + half * 8 + lane / 4;
+      if (row >= n_rows) continue;
+      const float scale = a.scales[row];
+#pragma unroll
+      for (int j = 0; j < kColumns; ++j)
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          bool second;
+          const int n = weight_row<kSwiglu>(static_cast<int>(blockIdx.y),
+                                            warp / 2 * 32 + j * 8 + lane % 4 * 2 + e, second);
+          if (n >= a.n) continue;
+          const std::int64_t at = std::int64_t{row} * a.n + n;
+          float value = acc[i][j][half * 2 + e] * scale;
+          if (kSwiglu) value = silu(value) * (acc[i][(j + 2) % 4][half * 2 + e] * scale);
+          if (a.bias != nullptr) value += a.bias[n];
+          if (a.residual != nullptr) value = a.residual[at] + value;
+          a.out[at] = value;
+        }
+    }
+}
+
+template <class Row, int kRows, bool kSwiglu>
+__global__ void __launch_bounds__(kThreads, 2)
+    gemm_kernel(const __grid_constant__ GemmArgs a, const StepData* step) {
+  extern __shared__ uint4 shared[];
+  __half* const xs = reinterpret_cast<__half*>(shared);  // [2][kRows][kStride]
+  __half* const ws = xs + 2 * kRows * kStride;           // [2][kCols][kStride]
+  begin_step();
+  const int n_rows = rows_in_use(a.rows, step), first_row = static_cast<int>(blockIdx.x) * kRows;
+  if (first_row >= n_rows) return;
+  // Each thread decodes one unit of each tile: column c of the block, half h of the depth.
+  const int c = threadIdx.x / 2, h = threadIdx.x % 2, units = a.k / kUnit;
+  bool second;
+  const int w_row = min(weight_row<kSwiglu>(static_cast<int>(blockIdx.y), c, second), a.n - 1);
+  const Planes& planes = second ? a.up : a.w;
+  const std::int64_t first_unit = std::int64_t{w_row} * units;
+  typename Row::Raw raw{};
+  const auto fetch = [&](int tile) {
+    const int u = 2 * tile + h;
+    raw = Row::load(planes, first_unit + min(u, units - 1));
+  };
+  const int n_tiles = (a.k + kDepth - 1) / kDepth;
+  float acc[kRows / 32][4][4] = {};
+  copy_x<kRows>(a, xs, first_row, 0);
+  fetch(0);
+  Row::store(raw, ws + c * kStride + h * kUnit);
+  for (int tile = 0; tile < n_tiles; ++tile) {
+    const int now = tile % 2, next = 1 - now;
+    if (tile + 1 < n_tiles) fetch(tile + 1);
+    wait_copies<0>();
+    __syncthreads();
+    if (tile + 1 < n_tiles)
+      copy_x<kRows>(a, xs + next * kRows * kStride, first_row, (tile + 1) * kDepth);
+    multiply_tile<kRows>(xs + now * kRows * kStride, ws + now * kCols * kStride, acc);
+    // Units past the end of a row meet zeros of x.
+    if (tile + 1 < n_tiles) Row::store(raw, ws + (next * kCols + c) * kStride + h * kUnit);
+  }
+  write_results<kRows, kSwiglu>(a, acc, first_row, n_rows);
+}
+
+template <class Row, int kRows, bool kSwiglu>
+cudaError_t run(const GemmArgs& args, int max_rows, const Launch& launch) {
+  const int per_block = kSwiglu ? kCols / 2 : kCols;
+  return start(launch, gemm_kernel<Row, kRows, kSwiglu>,
+               grid_of(ceil_div(max_rows, kRows), ceil_div(args.n, per_block)), kThreads,
+               std::size_t{2} * (kRows + kCols) * kStride * sizeof(__half), args, launch.step);
+}
+
+template <bool kSwiglu>
+cudaError_t run_step(const Step& step, const Launch& launch) {
+  const Operand &x = step.in[0], &w = step.in[1], &out = step.out[0];
+  const int k = w.cols(), padded = (k + kDepth - 1) / kDepth * kDepth, max_rows = x.rows();
+  const std::int64_t rows = ceil_div(max_rows, kMostRows) * kMostRows;
+  auto* halves = reinterpret_cast<__half*>(step.scratch);
+  auto* scales = reinterpret_cast<float*>(halves + rows * padded);
+  const cudaError_t error =
+      start(launch, to_half, grid_of(max_rows), kThreads, 0, x.f32(), halves, scales, k, padded,
+            x.used(), launch.step);
+  if (error != cudaSuccess) return error;
+  GemmArgs args{halves, scales, matrix_of(w, nullptr).planes, {}, out.f32(), nullptr, nullptr,
+                static_cast<int>(w.shape[0]), k, padded, x.used()};
+  if (kSwiglu) args.up = matrix_of(step.extra[0], nullptr).planes;
+  if (!kSwiglu) args.bias = step.in[2].f32();
+  args.residual = step.extra[1].f32();
+  const std::int64_t blocks =
+      ceil_div(max_rows, kMostRows) * ceil_div(args.n, kSwiglu ? kCols / 2 : kCols);
+  return with_row(w.dtype, [&]<class Row>() {
+    if (max_rows > 64 && blocks >= launch.caps.n_sms)
+      return run<Row, 128, kSwiglu>(args, max_rows, launch);
+    return run<Row, 64, kSwiglu>(args, max_rows, launch);
+  });
+}
+
+}  // namespace
+
+}  // namespace runnel::cuda
