@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "backends/cuda/fuse.h"
 #include "backends/cuda/state_table.h"
 
 namespace runnel::cuda {
@@ -72,16 +73,13 @@ class CudaExecutable final : public Executable, private Event {
       : device_(device), max_tokens_(max_tokens), buffer_(std::move(buffer)) {}
   ~CudaExecutable() override { (void)cudaStreamSynchronize(device_.stream()); }
 
-  Status finish(std::vector<Step> steps,
-                std::vector<std::size_t> nodes,
-                const std::shared_ptr<Pool>& pool,
-                std::size_t scratch_bytes) {
-    steps_ = std::move(steps);
-    nodes_ = std::move(nodes);
+  Status finish(Steps made, const std::shared_ptr<Pool>& pool) {
+    steps_ = std::move(made.steps);
+    nodes_ = std::move(made.nodes);
     std::vector<double> constants;
     for (const Step& step : steps_)
       constants.insert(constants.end(), step.constants.begin(), step.constants.end());
-    RUNNEL_ASSIGN(scratch_, DeviceBuffer::allocate(pool, kCounterBytes + scratch_bytes));
+    RUNNEL_ASSIGN(scratch_, DeviceBuffer::allocate(pool, kCounterBytes + made.scratch_bytes));
     RUNNEL_ASSIGN(constants_, DeviceBuffer::allocate(pool, constants.size() * sizeof(double)));
     std::byte* const base = address({scratch_.get(), 0, 0});
     auto* device_constants = reinterpret_cast<double*>(address({constants_.get(), 0, 0}));
@@ -199,29 +197,16 @@ Result<std::unique_ptr<Executable>> compile(const Graph& graph,
                                             const Segment& segment,
                                             const Device& device,
                                             const std::shared_ptr<Pool>& pool) {
-  std::vector<Step> steps;
-  std::vector<std::size_t> nodes;
+  RUNNEL_ASSIGN(Steps made, make_steps(graph, segment, device.caps()));
   std::vector<StateUse> uses;
-  std::size_t scratch = 0;
-  for (std::size_t i = 0; i < segment.nodes.size(); ++i) {
-    const Node& node = segment.nodes[i];
-    const Row* row = find_kernel(kernel_table(), graph, node, device.caps());
-    if (row == nullptr) return Status(Code::unsupported, node.name + ": no CUDA kernel");
-    Result<Step> step = row->prepare(graph, node, segment.bindings);
-    if (!step.ok()) return step.status().with_context(node.name);
-    step->max_tokens = static_cast<std::int32_t>(graph.max_tokens());
-    scratch = std::max(scratch, row->scratch_bytes(graph, node));
-    steps.push_back(*std::move(step));
-    nodes.push_back(i);
-    add_state_uses(graph, node, uses);
-  }
+  for (const Node& node : segment.nodes) add_state_uses(graph, node, uses);
   std::int32_t n_states = 0;
   for (const StateUse& use : uses) n_states = std::max(n_states, use.index + 1);
   RUNNEL_ASSIGN(StepBuffer buffer, StepBuffer::make(device, pool, std::move(uses),
                                                     static_cast<std::size_t>(n_states)));
   auto executable =
       std::make_unique<CudaExecutable>(device, graph.max_tokens(), std::move(buffer));
-  RUNNEL_TRY(executable->finish(std::move(steps), std::move(nodes), pool, scratch));
+  RUNNEL_TRY(executable->finish(std::move(made), pool));
   return std::unique_ptr<Executable>(std::move(executable));
 }
 

@@ -40,6 +40,26 @@ struct Launch {
   bool overlap;  // a kernel may start while the one before it ends
 };
 
+/// What is done with the sums of a product.
+enum class Combine : std::uint8_t {
+  rows,    // every row of every matrix is a result
+  swiglu,  // silu(row n of matrix 0) * (row n of matrix 1)
+  conv,    // rows n, D + n, 2 D + n of matrix 0 are B, C, x of channel n
+};
+
+/// Products of one x with up to three matrices, and what is done on the way in and out. Absent
+/// operands mean that it is not done.
+struct Product {
+  Operand x, norm;  // norm: x is rms_norm(x) * norm
+  float eps = 0;
+  std::array<Operand, 3> w, bias, out;
+  int n = 0;  // matrices
+  Combine combine = Combine::rows;
+  Operand residual;                 // added to the result
+  Operand filter, ring, conv_bias;  // of Combine::conv
+  Operand expert_ids;
+};
+
 struct Step;
 using LaunchFn = cudaError_t (*)(const Step& step, const Launch& launch);
 
@@ -54,7 +74,9 @@ struct Step {
   std::uint32_t* counters = nullptr;  // zero before and after every launch
   std::vector<double> constants;      // uploaded when the segment is compiled
   const double* device_constants = nullptr;
-  std::array<Operand, 4> extra;  // of steps that do the work of several nodes
+  Product product;               // of matrix products
+  std::array<Operand, 3> extra;  // of attention with heads to prepare: norms of q and k, factors
+  RopeAttr rope;                 // the same
 
   template <class T>
   const T& attr_as() const {

@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 #include <string>
-#include <utility>
 
 #include "backends/cuda/kernels/kernels.h"
 #include "backends/cuda/memory.h"
@@ -84,6 +83,21 @@ std::vector<double> rope_speeds(const RopeAttr& attr) {
   return speeds;
 }
 
+Product product_of(Op op, const Step& step) {
+  Product product;
+  product.x = step.in[0];
+  product.w[0] = step.in[1];
+  product.out[0] = step.out[0];
+  product.n = 1;
+  if (op == Op::matmul) product.bias[0] = step.in[2];
+  if (op == Op::moe_matmul) product.expert_ids = step.in[2];
+  if (op != Op::matmul_swiglu) return product;
+  product.w[1] = step.in[2];
+  product.n = 2;
+  product.combine = Combine::swiglu;
+  return product;
+}
+
 template <LaunchFn launch>
 Result<Step> prepare(const Graph& graph, const Node& node, std::span<const BufferView> bindings) {
   Step step;
@@ -96,7 +110,8 @@ Result<Step> prepare(const Graph& graph, const Node& node, std::span<const Buffe
     RUNNEL_ASSIGN(step.out[i], bind(graph, node.out[i], bindings));
   }
   if (const RopeAttr* rope = std::get_if<RopeAttr>(&node.attr)) step.constants = rope_speeds(*rope);
-  if (node.op == Op::matmul_swiglu) step.extra[0] = std::exchange(step.in[2], {});
+  if (node.op == Op::matmul || node.op == Op::matmul_swiglu || node.op == Op::moe_matmul)
+    step.product = product_of(node.op, step);
   return step;
 }
 
@@ -144,6 +159,14 @@ constexpr std::array kRows = std::to_array<Row>({
 // clang-format on
 
 }  // namespace
+
+bool is_matvec(const Row& row) {
+  return row.prepare == prepare<matvec>;
+}
+
+bool is_split_attention(const Row& row) {
+  return row.prepare == prepare<attention_split>;
+}
 
 std::span<const Row> kernel_table() {
   return kRows;

@@ -14,6 +14,10 @@ struct Row : KernelEntry<Step, Caps> {
 
 std::span<const Row> kernel_table();
 
+/// Rows whose steps can do the work of their neighbours as well.
+bool is_matvec(const Row& row);
+bool is_split_attention(const Row& row);
+
 /// The value's binding on the device, checked. ERRORS: invalid_argument (not bound, too small).
 Result<Operand> bind(const Graph& graph, ValueId id, std::span<const BufferView> bindings);
 

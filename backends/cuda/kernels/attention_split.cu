@@ -308,4 +308,22 @@ cudaError_t attention_split(const Step& step, const Launch& launch) {
   return launch_attention_split(args, step.in[0].rows(), launch);
 }
 
+cudaError_t attention_step(const Step& step, const Launch& launch) {
+  SplitArgs args{};
+  args.q = step.in[0].f32();
+  args.k = step.in[1].f32();
+  args.v = step.in[2].f32();
+  args.out = step.out[0].f32();
+  args.partial = reinterpret_cast<float*>(step.scratch);
+  args.counters = step.counters;
+  args.k_state = step.in[3].state_index;
+  args.v_state = step.in[4].state_index;
+  args.attr = step.attr_as<AttentionAttr>();
+  args.q_work = {step.extra[0].f32(), step.rope.eps,        step.device_constants,
+                 step.extra[2].f32(), step.rope.rotary_dim, step.rope.style};
+  args.k_work = args.q_work;
+  args.k_work.norm = step.extra[1].f32();
+  return launch_attention_split(args, 1, launch);
+}
+
 }  // namespace runnel::cuda

@@ -170,7 +170,7 @@ cudaError_t run(const GemmArgs& args, int max_rows, const Launch& launch) {
 
 template <bool kSwiglu>
 cudaError_t run_step(const Step& step, const Launch& launch) {
-  const Operand &x = step.in[0], &w = step.in[1], &out = step.out[0];
+  const Operand &x = step.product.x, &w = step.product.w[0], &out = step.product.out[0];
   const int k = w.cols(), padded = (k + kDepth - 1) / kDepth * kDepth, max_rows = x.rows();
   const std::int64_t rows = ceil_div(max_rows, kMostRows) * kMostRows;
   auto* halves = reinterpret_cast<__half*>(step.scratch);
@@ -181,9 +181,9 @@ cudaError_t run_step(const Step& step, const Launch& launch) {
   if (error != cudaSuccess) return error;
   GemmArgs args{halves, scales, matrix_of(w, nullptr).planes, {}, out.f32(), nullptr, nullptr,
                 static_cast<int>(w.shape[0]), k, padded, x.used()};
-  if (kSwiglu) args.up = matrix_of(step.extra[0], nullptr).planes;
-  if (!kSwiglu) args.bias = step.in[2].f32();
-  args.residual = step.extra[1].f32();
+  if (kSwiglu) args.up = matrix_of(step.product.w[1], nullptr).planes;
+  args.bias = step.product.bias[0].f32();
+  args.residual = step.product.residual.f32();
   const std::int64_t blocks =
       ceil_div(max_rows, kMostRows) * ceil_div(args.n, kSwiglu ? kCols / 2 : kCols);
   return with_row(w.dtype, [&]<class Row>() {

@@ -45,6 +45,9 @@ std::size_t gemm_scratch(const Graph& graph, const Node& node);
 
 /// attention of few tokens: into how many splits the keys are cut, with `blocks` blocks for each.
 cudaError_t attention_split(const Step& step, const Launch& launch);
+/// For one token: norms and ropes of q and k (or ropes alone), kv_append and attention in one.
+/// in: q, k, v before all that, K state, V state.
+cudaError_t attention_step(const Step& step, const Launch& launch);
 inline constexpr int kMostSplits = 64;
 inline int attention_splits(const Caps& caps, int blocks) {
   const int n = caps.n_sms / blocks;

@@ -27,26 +27,33 @@ cudaError_t launch_matvec(const MatvecArgs& given, int max_rows, const Launch& l
 }
 
 cudaError_t matvec(const Step& step, const Launch& launch) {
-  const Operand &x = step.in[0], &w = step.in[1], &out = step.out[0];
+  const Product& p = step.product;
   MatvecArgs args{};
-  args.x = x.f32();
-  args.k = w.cols();
-  args.matrix[0] = matrix_of(w, out.f32());
-  args.n_matrices = 1;
-  args.n_results = args.matrix[0].rows;
-  args.rows = out.used();
-  if (w.shape.rank == 3) {
-    const Operand& ids = step.in[2];
-    args.expert_ids = ids.ids();
-    args.rows_per_x = x.shape[0] == ids.shape[0] ? ids.cols() : 1;
-    args.n_experts = static_cast<int>(w.shape[0]);
-  } else if (step.extra[0].present()) {  // matmul_swiglu
-    args.matrix[1] = matrix_of(step.extra[0], nullptr);
-    args.combine = Combine::swiglu;
-  } else {
-    args.matrix[0].bias = step.in[2].f32();
+  args.x = p.x.f32();
+  args.norm = p.norm.f32();
+  args.eps = p.eps;
+  args.k = p.w[0].cols();
+  args.n_matrices = p.n;
+  args.combine = p.combine;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(p.n); ++i) {
+    args.matrix[i] = matrix_of(p.w[i], p.out[i].f32());
+    args.matrix[i].bias = p.bias[i].f32();
+    args.n_results += args.matrix[i].rows;
   }
-  return launch_matvec(args, out.rows(), launch);
+  args.matrix[0].residual = p.residual.f32();
+  if (p.combine == Combine::swiglu) args.n_results = args.matrix[0].rows;
+  if (p.combine == Combine::conv) {
+    args.n_results = args.matrix[0].rows / 3;
+    args.conv = {p.filter.f32(), p.conv_bias.f32(), p.filter.cols(),
+                 static_cast<int>(p.ring.shape[0]), p.ring.state_index};
+  }
+  args.rows = p.out[0].used();
+  if (p.expert_ids.present()) {
+    args.expert_ids = p.expert_ids.ids();
+    args.rows_per_x = p.x.shape[0] == p.expert_ids.shape[0] ? p.expert_ids.cols() : 1;
+    args.n_experts = static_cast<int>(p.w[0].shape[0]);
+  }
+  return launch_matvec(args, p.out[0].rows(), launch);
 }
 
 }  // namespace runnel::cuda

@@ -16,12 +16,6 @@ struct Matrix {
   const float* residual;  // [tokens, rows], added to the result, or null; may be `out`
 };
 
-enum class Combine : std::uint8_t {
-  rows,    // every row of every matrix is a result
-  swiglu,  // silu(row n of matrix 0) * (row n of matrix 1)
-  conv,    // rows n, D + n, 2 D + n of matrix 0 are B, C, x of channel n
-};
-
 /// The short convolution behind one product, of one token.
 struct ConvTail {
   const float *filter, *bias;
