@@ -179,12 +179,11 @@ class StepMaker {
     return next;
   }
 
-  /// Whether product j reads the same x in the same form as product i.
+  /// Whether product j reads the same x as product i and has weights of the same type.
   bool joins(std::size_t i, std::size_t j) const {
     const Node &a = nodes()[i], &b = nodes()[j];
     if (b.op != Op::matmul || !is_matvec(*rows_[j]) || b.in[0] != a.in[0]) return false;
-    const DType first = graph_.value(a.in[1]).dtype, second = graph_.value(b.in[1]).dtype;
-    if (multiplies_bytes(first) != multiplies_bytes(second)) return false;
+    if (graph_.value(a.in[1]).dtype != graph_.value(b.in[1]).dtype) return false;
     if (j + 1 < nodes().size() && absorbed_[j + 1] && nodes()[j + 1].op != Op::rms_norm)
       return false;  // its sum is made another way
     return !takes_conv(j);
@@ -208,7 +207,9 @@ class StepMaker {
       return false;
     // The slot that is written must not be one that is read.
     const auto* attr = std::get_if<ShortConvAttr>(&conv.attr);
-    if (attr == nullptr || graph_.value(conv.in[2]).shape[0] < attr->kernel) return false;
+    if (attr == nullptr || attr->kernel > kMostTaps ||
+        graph_.value(conv.in[2]).shape[0] < attr->kernel)
+      return false;
     ValueId x = product.in[0];
     const std::size_t from = producer_[static_cast<std::size_t>(x)];
     if (from != kNone && absorbed_[from]) x = norm_source(nodes()[from]);

@@ -41,12 +41,11 @@ bool rope_fits(const Graph& graph, const Node& node) {
   return std::get<RopeAttr>(node.attr).rotary_dim <= 4096;
 }
 
-/// x of one row fits shared memory, and both products of a swiglu take it in the same form.
+/// x of one row fits shared memory, and both products of a swiglu have weights of one type.
 bool matvec_fits(const Graph& graph, const Node& node) {
   const Value& w = graph.value(node.in[1]);
   const bool packed = multiplies_bytes(w.dtype);
-  if (node.op == Op::matmul_swiglu && multiplies_bytes(graph.value(node.in[2]).dtype) != packed)
-    return false;
+  if (node.op == Op::matmul_swiglu && graph.value(node.in[2]).dtype != w.dtype) return false;
   return w.shape.cols() <= (packed ? kMatvecBytes : kMatvecFloats) && w.dtype != DType::i32;
 }
 
@@ -64,6 +63,14 @@ bool splits_fit(const Graph& graph, const Node& node) {
   const std::int64_t blocks = attr.n_kv_heads * ceil_div(attr.n_heads / attr.n_kv_heads, 4);
   return graph.value(node.in[1]).dtype == DType::f16 && rows <= kFewRows &&
          (attr.head_dim == 64 || attr.head_dim == 128) && rows * blocks <= kCounters;
+}
+
+/// Many tokens over f16 rows.
+bool mma_attention_fits(const Graph& graph, const Node& node) {
+  const auto& attr = std::get<AttentionAttr>(node.attr);
+  return graph.value(node.in[1]).dtype == DType::f16 &&
+         graph.value(node.in[0]).shape[0] > kFewRows &&
+         (attr.head_dim == 64 || attr.head_dim == 128);
 }
 
 using Condition = bool (*)(const Graph& graph, const Node& node);
@@ -145,6 +152,7 @@ constexpr std::array kRows = std::to_array<Row>({
     row<rms_norm_rope, rope_fits>(Op::rms_norm_rope, "rms_norm_rope"),
     row<kv_append>(Op::kv_append, "kv_append"),
     row<attention_split, 0, splits_fit>(Op::attention, "attention.split", attention_scratch),
+    row<attention_mma, 80, mma_attention_fits>(Op::attention, "attention.mma"),
     row<attention, heads_fit>(Op::attention, "attention.any"),
     row<rotate>(Op::rotate, "rotate"),
     row<kv_seal>(Op::kv_seal, "kv_seal"),

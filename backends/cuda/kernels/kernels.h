@@ -40,11 +40,16 @@ cudaError_t gemm_swiglu(const Step& step, const Launch& launch);
 /// Most values of a row that matvec keeps in shared memory: of f32, of 8 bits.
 inline constexpr int kMatvecFloats = 24000, kMatvecBytes = 65536;
 
+/// Most taps of a short convolution that a product does as well.
+inline constexpr int kMostTaps = 4;
+
 /// f16 rows of x (padded to 64 columns) and their scales. gemm_swiglu also keeps both products.
 std::size_t gemm_scratch(const Graph& graph, const Node& node);
 
 /// attention of few tokens: into how many splits the keys are cut, with `blocks` blocks for each.
 cudaError_t attention_split(const Step& step, const Launch& launch);
+/// attention of many tokens over f16 rows, on the tensor cores.
+cudaError_t attention_mma(const Step& step, const Launch& launch);
 /// For one token: norms and ropes of q and k (or ropes alone), kv_append and attention in one.
 /// in: q, k, v before all that, K state, V state.
 cudaError_t attention_step(const Step& step, const Launch& launch);

@@ -1,6 +1,8 @@
 // Chooses how a product with few rows of x is launched.
+#include "backends/cuda/formats/formats.cuh"
 #include "backends/cuda/kernels/matvec_x.cuh"
 
+#include <cstdlib>
 namespace runnel::cuda {
 namespace {
 
@@ -9,21 +11,21 @@ constexpr int kWarps = kMatvecThreads / 32;
 }  // namespace
 
 cudaError_t launch_matvec(const MatvecArgs& given, int max_rows, const Launch& launch) {
-  constexpr int kFewTokens = 4;
-  constexpr std::size_t kEnough = 96 * 1024;  // shared bytes that every device has
   MatvecArgs args = given;
+  const auto tune = [](const char* n, int d) { const char* v = getenv(n); return v ? atoi(v) : d; };
+  args.tune_prefetch = tune("T_PRE", 8192);
+  args.tune_blocks = tune("T_BLK", 1);
   // As few lanes per row as keep every warp of the device at work.
   const std::int64_t all_warps = std::int64_t{launch.caps.n_sms} * kWarps;
   args.lanes = args.n_results <= all_warps ? 32 : args.n_results <= 2 * all_warps ? 16 : 8;
-  const bool one = max_rows == 1 || args.expert_ids != nullptr || args.combine == Combine::conv;
-  if (multiplies_bytes(args.matrix[0].type)) {
-    if (one || ByteX<kFewTokens>::bytes(args.k) > kEnough)
-      return matvec_bytes_1(args, max_rows, launch);
-    return matvec_bytes_4(args, max_rows, launch);
-  }
-  if (one || FloatX<kFewTokens>::bytes(args.k) > kEnough)
-    return matvec_floats_1(args, max_rows, launch);
-  return matvec_floats_4(args, max_rows, launch);
+  const int least = tune("T_LANES", 0);
+  if (least > 0) args.lanes = least;
+  if (args.type == quant::DType::f32) return matvec_of<PlainF32>(args, max_rows, launch);
+  if (args.type == quant::DType::f16) return matvec_of<PlainF16>(args, max_rows, launch);
+  if (args.type == quant::DType::bf16) return matvec_of<PlainBf16>(args, max_rows, launch);
+  return with_format(args.type, [&]<class Format>() {
+    return matvec_of<Format>(args, max_rows, launch);
+  });
 }
 
 cudaError_t matvec(const Step& step, const Launch& launch) {
@@ -33,6 +35,7 @@ cudaError_t matvec(const Step& step, const Launch& launch) {
   args.norm = p.norm.f32();
   args.eps = p.eps;
   args.k = p.w[0].cols();
+  args.type = p.w[0].dtype;
   args.n_matrices = p.n;
   args.combine = p.combine;
   for (std::size_t i = 0; i < static_cast<std::size_t>(p.n); ++i) {

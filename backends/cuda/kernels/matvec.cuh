@@ -8,7 +8,6 @@ namespace runnel::cuda {
 
 struct Matrix {
   Planes planes;
-  quant::DType type;
   int rows;
   int code_bytes, scale_bytes;  // of 32 values
   float* out;                   // [tokens, rows]
@@ -23,11 +22,13 @@ struct ConvTail {
 };
 
 struct MatvecArgs {
+  int tune_prefetch, tune_blocks;
   const float* x;     // [tokens, k]
   const float* norm;  // [k]: x is rms_norm(x) * norm; null: x as it is
   float eps;
   int k;
   Matrix matrix[3];
+  quant::DType type;  // of all matrices
   int n_matrices;
   int n_results;  // of a token
   Combine combine;
@@ -45,7 +46,6 @@ inline Matrix matrix_of(const Operand& w, float* out) {
   const PlaneOffsets offsets = plane_offsets(w.dtype, w.shape.elems());
   for (int i = 0; i < kPlanes; ++i)
     m.planes.at[i] = reinterpret_cast<const std::uint8_t*>(w.data) + offsets.at[i];
-  m.type = w.dtype;
   const PackedInfo& packed = packed_info(w.dtype);
   m.code_bytes = is_packed(w.dtype) ? packed.codes : kUnit * (w.dtype == DType::f32 ? 4 : 2);
   m.scale_bytes = packed.scales;
@@ -54,11 +54,14 @@ inline Matrix matrix_of(const Operand& w, float* out) {
   return m;
 }
 
-/// x in 8 bits or in f32, one or four rows of it at a time. Results do not depend on which.
-cudaError_t matvec_bytes_1(const MatvecArgs& args, int max_rows, const Launch& launch);
-cudaError_t matvec_bytes_4(const MatvecArgs& args, int max_rows, const Launch& launch);
-cudaError_t matvec_floats_1(const MatvecArgs& args, int max_rows, const Launch& launch);
-cudaError_t matvec_floats_4(const MatvecArgs& args, int max_rows, const Launch& launch);
+/// Plain types, as formats are named.
+struct PlainF32 {};
+struct PlainF16 {};
+struct PlainBf16 {};
+
+/// The kernels of one format: instantiated in a file each, because compiling takes long.
+template <class Format>
+cudaError_t matvec_of(const MatvecArgs& args, int max_rows, const Launch& launch);
 
 /// Chooses lanes and grid. `max_rows`: of the largest step.
 cudaError_t launch_matvec(const MatvecArgs& args, int max_rows, const Launch& launch);

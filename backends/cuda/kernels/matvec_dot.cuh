@@ -9,7 +9,9 @@
 
 namespace runnel::cuda {
 
-constexpr int kBatch = 4;  // units loaded at once
+/// Units loaded at once: as many as registers hold.
+template <class Raw>
+constexpr int kBatch = sizeof(Raw) <= 24 ? 4 : 2;
 
 template <int kTokens>
 __device__ void add_unit(const Unit& w, const ByteX<kTokens>& x, int unit, float (&sum)[kTokens]) {
@@ -40,30 +42,17 @@ __device__ void dot_packed(const Planes& planes,
                            int sub,
                            int lanes,
                            float (&sum)[kTokens]) {
+  constexpr int kBatch = cuda::kBatch<typename Format::Raw>;
   const std::int64_t first = row * x.units;
-  int u = sub;
-  for (; u + (kBatch - 1) * lanes < x.units; u += kBatch * lanes) {
+  for (int u = sub; u < x.units; u += kBatch * lanes) {
     typename Format::Raw raw[kBatch];
 #pragma unroll
-    for (int b = 0; b < kBatch; ++b) raw[b] = Format::load(planes, first + u + b * lanes);
+    for (int b = 0; b < kBatch; ++b)
+      if (u + b * lanes < x.units) raw[b] = Format::load(planes, first + u + b * lanes);
 #pragma unroll
-    for (int b = 0; b < kBatch; ++b) add_unit(Format::decode(raw[b]), x, u + b * lanes, sum);
+    for (int b = 0; b < kBatch; ++b)
+      if (u + b * lanes < x.units) add_unit(Format::decode(raw[b]), x, u + b * lanes, sum);
   }
-  for (; u < x.units; u += lanes)
-    add_unit(Format::decode(Format::load(planes, first + u)), x, u, sum);
-}
-
-template <int kTokens>
-__device__ void dot(const Matrix& m,
-                    std::int64_t row,
-                    int,
-                    const ByteX<kTokens>& x,
-                    int sub,
-                    int lanes,
-                    float (&sum)[kTokens]) {
-  with_format(m.type, [&]<class Format>() {
-    dot_packed<Format>(m.planes, row, x, sub, lanes, sum);
-  });
 }
 
 // ---- plain types ----
@@ -118,6 +107,7 @@ __device__ void dot_plain(const std::uint8_t* data,
                           int sub,
                           int lanes,
                           float (&sum)[kTokens]) {
+  constexpr int kBatch = 4;
   constexpr int kValues = 16 / sizeof(T);  // of a load
   const T* w = reinterpret_cast<const T*>(data) + row * k;
   if (k % kValues != 0) {  // rows are not aligned
@@ -127,15 +117,15 @@ __device__ void dot_plain(const std::uint8_t* data,
     return;
   }
   const auto* loads = reinterpret_cast<const uint4*>(w);
-  int u = sub;
-  for (; u + (kBatch - 1) * lanes < k / kValues; u += kBatch * lanes) {
+  for (int u = sub; u < k / kValues; u += kBatch * lanes) {
     uint4 raw[kBatch];
 #pragma unroll
-    for (int b = 0; b < kBatch; ++b) raw[b] = __ldg(loads + u + b * lanes);
+    for (int b = 0; b < kBatch; ++b)
+      if (u + b * lanes < k / kValues) raw[b] = __ldg(loads + u + b * lanes);
 #pragma unroll
-    for (int b = 0; b < kBatch; ++b) add_raw<T>(raw[b], x, u + b * lanes, sum);
+    for (int b = 0; b < kBatch; ++b)
+      if (u + b * lanes < k / kValues) add_raw<T>(raw[b], x, u + b * lanes, sum);
   }
-  for (; u < k / kValues; u += lanes) add_raw<T>(__ldg(loads + u), x, u, sum);
 }
 
 /// A packed type with x in f32.
@@ -160,23 +150,45 @@ __device__ void dot_decoded(const Planes& planes,
   }
 }
 
-template <int kTokens>
-__device__ void dot(const Matrix& m,
-                    std::int64_t row,
-                    int k,
-                    const FloatX<kTokens>& x,
-                    int sub,
-                    int lanes,
-                    float (&sum)[kTokens]) {
-  const std::uint8_t* data = m.planes.at[0];
-  if (m.type == quant::DType::f32)
-    dot_plain<float>(data, row, k, x, sub, lanes, sum);
-  else if (m.type == quant::DType::f16)
-    dot_plain<__half>(data, row, k, x, sub, lanes, sum);
-  else if (m.type == quant::DType::nvfp4)
-    dot_decoded<Nvfp4>(m.planes, row, k / kUnit, x, sub, lanes, sum);
-  else
-    dot_plain<__nv_bfloat16>(data, row, k, x, sub, lanes, sum);
-}
+// ---- what a kernel is made for ----
+
+template <class Format>
+struct Weights {
+  template <int kTokens>
+  using X = ByteX<kTokens>;
+  template <int kTokens>
+  static __device__ void dot(const Planes& planes, std::int64_t row, int, const ByteX<kTokens>& x,
+                             int sub, int lanes, float (&sum)[kTokens]) {
+    dot_packed<Format>(planes, row, x, sub, lanes, sum);
+  }
+};
+
+template <>
+struct Weights<Nvfp4> {
+  template <int kTokens>
+  using X = FloatX<kTokens>;
+  template <int kTokens>
+  static __device__ void dot(const Planes& planes, std::int64_t row, int k,
+                             const FloatX<kTokens>& x, int sub, int lanes, float (&sum)[kTokens]) {
+    dot_decoded<Nvfp4>(planes, row, k / kUnit, x, sub, lanes, sum);
+  }
+};
+
+template <class T>
+struct PlainWeights {
+  template <int kTokens>
+  using X = FloatX<kTokens>;
+  template <int kTokens>
+  static __device__ void dot(const Planes& planes, std::int64_t row, int k,
+                             const FloatX<kTokens>& x, int sub, int lanes, float (&sum)[kTokens]) {
+    dot_plain<T>(planes.at[0], row, k, x, sub, lanes, sum);
+  }
+};
+template <>
+struct Weights<PlainF32> : PlainWeights<float> {};
+template <>
+struct Weights<PlainF16> : PlainWeights<__half> {};
+template <>
+struct Weights<PlainBf16> : PlainWeights<__nv_bfloat16> {};
 
 }  // namespace runnel::cuda

@@ -31,28 +31,40 @@ __device__ Place place_of(const MatvecArgs& a, int result) {
   return {m, result};
 }
 
-/// Convolution of channel c, whose B, C and x are known; writes p into the ring.
-__device__ float convolve(
-    const MatvecArgs& a, int c, float gate, float out_gate, float x, const StepData* step) {
-  auto* ring = reinterpret_cast<float*>(pages_of(step, a.conv.state)[0]);
-  const int d = a.matrix[0].rows / 3, taps = a.conv.taps, pos = step->pos;
-  const float p = __fmul_rn(gate, x);
-  float sum = 0;
-  for (int k = 0; k < taps; ++k) {
-    const int source = pos - (taps - 1) + k;
-    if (source < 0) continue;
-    const float value =
-        source < pos ? ring[std::int64_t{source % a.conv.ring_columns} * d + c] : p;
-    sum += a.conv.filter[c * taps + k] * value;
-  }
-  if (a.conv.bias != nullptr) sum += a.conv.bias[c];
-  ring[std::int64_t{pos % a.conv.ring_columns} * d + c] = p;
-  return out_gate * sum;
-}
+/// What a channel's convolution needs besides B, C and x: loaded before the products, so that its
+/// latency hides behind theirs.
+struct Taps {
+  float filter[kMostTaps], before[kMostTaps], bias;
+  float* slot;  // of the step's own p
 
-template <class X, int kTokens>
+  __device__ void load(const MatvecArgs& a, int c, const StepData* step) {
+    auto* ring = reinterpret_cast<float*>(pages_of(step, a.conv.state)[0]);
+    const int d = a.matrix[0].rows / 3, taps = a.conv.taps, pos = step->pos;
+#pragma unroll
+    for (int k = 0; k < kMostTaps; ++k) {
+      const int source = pos - (taps - 1) + k;
+      filter[k] = k < taps ? a.conv.filter[c * taps + k] : 0.0f;
+      before[k] = k < taps - 1 && source >= 0
+                      ? ring[std::int64_t{source % a.conv.ring_columns} * d + c]
+                      : 0.0f;
+    }
+    bias = a.conv.bias != nullptr ? a.conv.bias[c] : 0.0f;
+    slot = ring + std::int64_t{pos % a.conv.ring_columns} * d + c;
+  }
+  __device__ float convolve(int taps, float gate, float out_gate, float x) const {
+    const float p = __fmul_rn(gate, x);
+    float sum = 0;
+#pragma unroll
+    for (int k = 0; k < kMostTaps; ++k)
+      if (k < taps) sum += filter[k] * (k == taps - 1 ? p : before[k]);
+    *slot = p;
+    return out_gate * (sum + bias);
+  }
+};
+
+template <class Format, int kTokens, Combine combine>
 __device__ void compute(const MatvecArgs& a,
-                        const X& x,
+                        const typename Weights<Format>::template X<kTokens>& x,
                         int result,
                         int first_row,
                         int n_rows,
@@ -63,30 +75,37 @@ __device__ void compute(const MatvecArgs& a,
   const Place place = place_of(a, valid ? result : a.n_results - 1);
   const Matrix& m = a.matrix[place.matrix];
   const std::int64_t row = expert * m.rows + place.row;
+  const bool writes = valid && sub == 0;
+  const int stride = combine == Combine::conv ? m.rows / 3 : m.rows;
+  Taps taps{};
+  if constexpr (combine == Combine::conv)
+    if (writes) taps.load(a, place.row, step);
+  float added[kTokens] = {};  // bias and residual
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t)
+    if (writes && first_row + t < n_rows && m.residual != nullptr)
+      added[t] = m.residual[std::int64_t{first_row + t} * stride + place.row];
+  const float bias = writes && m.bias != nullptr ? m.bias[place.row] : 0.0f;
   float first[kTokens] = {}, second[kTokens] = {}, third[kTokens] = {};
-  dot(m, row, a.k, x, sub, a.lanes, first);
-  if (a.combine == Combine::swiglu) dot(a.matrix[1], row, a.k, x, sub, a.lanes, second);
-  if (a.combine == Combine::conv) {
-    dot(m, row + m.rows / 3, a.k, x, sub, a.lanes, second);
-    dot(m, row + 2 * (m.rows / 3), a.k, x, sub, a.lanes, third);
+  Weights<Format>::dot(m.planes, row, a.k, x, sub, a.lanes, first);
+  if constexpr (combine == Combine::swiglu) Weights<Format>::dot(a.matrix[1].planes, row, a.k, x, sub, a.lanes, second);
+  if constexpr (combine == Combine::conv) {
+    Weights<Format>::dot(m.planes, row + m.rows / 3, a.k, x, sub, a.lanes, second);
+    Weights<Format>::dot(m.planes, row + 2 * (m.rows / 3), a.k, x, sub, a.lanes, third);
     reduce(third, a.lanes);
   }
   __syncwarp();
   reduce(first, a.lanes);
-  if (a.combine != Combine::rows) reduce(second, a.lanes);
-  if (!valid || sub != 0) return;
-  const int stride = a.combine == Combine::conv ? m.rows / 3 : m.rows;
+  if constexpr (combine != Combine::rows) reduce(second, a.lanes);
+  if (!writes) return;
 #pragma unroll
   for (int t = 0; t < kTokens; ++t) {
     if (first_row + t >= n_rows) break;
     float value = first[t];
-    if (a.combine == Combine::swiglu) value = silu(value) * second[t];
-    if (a.combine == Combine::conv)
-      value = convolve(a, place.row, value, second[t], third[t], step);
-    const std::int64_t at = std::int64_t{first_row + t} * stride + place.row;
-    if (m.bias != nullptr) value += m.bias[place.row];
-    if (m.residual != nullptr) value = m.residual[at] + value;
-    m.out[at] = value;
+    if constexpr (combine == Combine::swiglu) value = silu(value) * second[t];
+    if constexpr (combine == Combine::conv)
+      value = taps.convolve(a.conv.taps, value, second[t], third[t]);
+    m.out[std::int64_t{first_row + t} * stride + place.row] = added[t] + (value + bias);
   }
 }
 
@@ -100,7 +119,7 @@ __device__ void prefetch(const std::uint8_t* from, std::int64_t bytes, int most)
 /// Before x is there: the beginning of what this warp reads first.
 __device__ void prefetch_weights(const MatvecArgs& a, int result) {
   if (a.expert_ids != nullptr || result >= a.n_results) return;
-  constexpr int kMost = 8192;
+  const int kMost = a.tune_prefetch;
   const int per_warp = 32 / a.lanes;
   const Place place = place_of(a, result);
   const int n_parts = a.combine == Combine::swiglu ? 2 : a.combine == Combine::conv ? 3 : 1;
@@ -116,15 +135,18 @@ __device__ void prefetch_weights(const MatvecArgs& a, int result) {
   }
 }
 
-template <template <int> class X, int kTokens>
+template <class Format, int kTokens, Combine combine>
 __global__ void __launch_bounds__(kMatvecThreads, 2)
     matvec_kernel(const __grid_constant__ MatvecArgs a, const StepData* step) {
   extern __shared__ uint4 shared[];
   allow_next();
   prefetch_weights(a, (static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32) *
                           (32 / a.lanes));
-  wait_previous();
+  // The step's data was there before the first kernel began; weights are there always.
   const int n_rows = rows_in_use(a.rows, step), first_row = static_cast<int>(blockIdx.y) * kTokens;
+  RowPart norm;
+  if (a.norm != nullptr && fits_registers(a.k)) norm.load(a.norm, a.k);
+  wait_previous();
   if (first_row >= n_rows) return;
   std::int64_t expert = 0;
   if (a.expert_ids != nullptr) {
@@ -134,25 +156,42 @@ __global__ void __launch_bounds__(kMatvecThreads, 2)
       return;
     }
   }
-  X<kTokens> x(reinterpret_cast<std::byte*>(shared), a.k);
-  load_x<X<kTokens>, kTokens>(x, a, first_row, n_rows);
+  using X = typename Weights<Format>::template X<kTokens>;
+  X x(reinterpret_cast<std::byte*>(shared), a.k);
+  load_x<X, kTokens>(x, a, norm, first_row, n_rows);
   const int per_warp = 32 / a.lanes, lane = threadIdx.x % 32;
   const int n_warps = static_cast<int>(gridDim.x) * kWarps;
   for (int w = static_cast<int>(blockIdx.x) * kWarps + threadIdx.x / 32;
        w * per_warp < a.n_results; w += n_warps)
-    compute<X<kTokens>, kTokens>(a, x, w * per_warp + lane / a.lanes, first_row, n_rows, expert,
+    compute<Format, kTokens, combine>(a, x, w * per_warp + lane / a.lanes, first_row, n_rows, expert,
                                  step);
+}
+
+template <class Format, int kTokens, Combine combine>
+cudaError_t run(const MatvecArgs& args, int max_rows, const Launch& launch) {
+  using X = typename Weights<Format>::template X<kTokens>;
+  const std::int64_t warps = ceil_div(args.n_results, 32 / args.lanes);
+  const std::int64_t blocks =
+      std::min<std::int64_t>(ceil_div(warps, kWarps), launch.caps.n_sms * args.tune_blocks);
+  return start(launch, matvec_kernel<Format, kTokens, combine>,
+               grid_of(blocks, ceil_div(max_rows, kTokens)), kMatvecThreads, X::bytes(args.k), args,
+               launch.step);
 }
 
 }  // namespace
 
-/// Instantiated in one file each, because compiling takes long.
-template <template <int> class X, int kTokens>
-cudaError_t run_matvec(const MatvecArgs& args, int max_rows, const Launch& launch) {
-  const std::int64_t warps = ceil_div(args.n_results, 32 / args.lanes);
-  const std::int64_t blocks = std::min<std::int64_t>(ceil_div(warps, kWarps), launch.caps.n_sms);
-  return start(launch, matvec_kernel<X, kTokens>, grid_of(blocks, ceil_div(max_rows, kTokens)),
-               kMatvecThreads, X<kTokens>::bytes(args.k), args, launch.step);
+template <class Format>
+cudaError_t matvec_of(const MatvecArgs& args, int max_rows, const Launch& launch) {
+  constexpr int kFewTokens = 4;
+  constexpr std::size_t kEnough = 96 * 1024;  // shared bytes that every device has
+  using X = typename Weights<Format>::template X<kFewTokens>;
+  if (args.combine == Combine::conv) return run<Format, 1, Combine::conv>(args, max_rows, launch);
+  const bool one = max_rows == 1 || args.expert_ids != nullptr || X::bytes(args.k) > kEnough;
+  if (args.combine == Combine::swiglu)
+    return one ? run<Format, 1, Combine::swiglu>(args, max_rows, launch)
+               : run<Format, kFewTokens, Combine::swiglu>(args, max_rows, launch);
+  return one ? run<Format, 1, Combine::rows>(args, max_rows, launch)
+             : run<Format, kFewTokens, Combine::rows>(args, max_rows, launch);
 }
 
 }  // namespace runnel::cuda

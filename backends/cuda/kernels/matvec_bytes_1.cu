@@ -1,9 +1,0 @@
-#include "backends/cuda/kernels/matvec_kernel.cuh"
-
-namespace runnel::cuda {
-
-cudaError_t matvec_bytes_1(const MatvecArgs& args, int max_rows, const Launch& launch) {
-  return run_matvec<ByteX, 1>(args, max_rows, launch);
-}
-
-}  // namespace runnel::cuda
