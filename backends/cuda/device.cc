@@ -21,8 +21,8 @@ int device_count() {
 Result<Device> Device::open(int index) {
   const int n = device_count();
   if (index < 0 || index >= n)
-    return Status(Code::unsupported, "cuda: there is no device " + std::to_string(index) + " of " +
-                                         std::to_string(n));
+    return Status(Code::unsupported,
+                  "cuda: there is no device " + std::to_string(index) + " of " + std::to_string(n));
   Device device;
   device.index_ = index;
   cudaDeviceProp properties{};

@@ -140,7 +140,7 @@ class CudaExecutable final : public Executable, private Event {
                          "starting a graph"));
     Status status = buffer_.enqueue_copy();
     for (std::size_t i = 0; i < steps_.size() && status.ok(); ++i)
-      status = launch(steps_[i], i > 0 && device_.caps().sm >= 90 && !getenv("T_NOPDL"));
+      status = launch(steps_[i], i > 0 && device_.caps().sm >= 90);
     cudaGraph_t source = nullptr;
     const Status ended = to_status(cudaStreamEndCapture(stream, &source), "ending a graph");
     if (status.ok()) status = ended;
@@ -204,8 +204,7 @@ Result<std::unique_ptr<Executable>> compile(const Graph& graph,
   for (const StateUse& use : uses) n_states = std::max(n_states, use.index + 1);
   RUNNEL_ASSIGN(StepBuffer buffer, StepBuffer::make(device, pool, std::move(uses),
                                                     static_cast<std::size_t>(n_states)));
-  auto executable =
-      std::make_unique<CudaExecutable>(device, graph.max_tokens(), std::move(buffer));
+  auto executable = std::make_unique<CudaExecutable>(device, graph.max_tokens(), std::move(buffer));
   RUNNEL_TRY(executable->finish(std::move(made), pool));
   return std::unique_ptr<Executable>(std::move(executable));
 }

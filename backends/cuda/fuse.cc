@@ -51,8 +51,7 @@ class StepMaker {
   Status find_rows() {
     for (const Node& node : nodes()) {
       rows_.push_back(find_kernel(kernel_table(), graph_, node, caps_));
-      if (rows_.back() == nullptr)
-        return Status(Code::unsupported, node.name + ": no CUDA kernel");
+      if (rows_.back() == nullptr) return Status(Code::unsupported, node.name + ": no CUDA kernel");
     }
     return {};
   }
@@ -127,7 +126,8 @@ class StepMaker {
   }
 
   void add(Step step, std::size_t i) {
-    made_.scratch_bytes = std::max(made_.scratch_bytes, rows_[i]->scratch_bytes(graph_, nodes()[i]));
+    made_.scratch_bytes =
+        std::max(made_.scratch_bytes, rows_[i]->scratch_bytes(graph_, nodes()[i]));
     made_.steps.push_back(std::move(step));
     made_.nodes.push_back(i);
   }

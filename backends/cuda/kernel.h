@@ -1,5 +1,5 @@
-// What a CUDA step is made of: resolved operands, the launch function of its kernel and its share of
-// scratch. Seen by the host compiler and by nvcc.
+// What a CUDA step is made of: resolved operands, the launch function of its kernel and its share
+// of scratch. Seen by the host compiler and by nvcc.
 #pragma once
 #include <cuda_runtime.h>
 

@@ -18,7 +18,7 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
 }
 
 constexpr std::int64_t kMostHeadDim = 256;
-constexpr std::int64_t kFewRows = 8;       // of x: the weights are read once for four of them
+constexpr std::int64_t kFewRows = 8;        // of x: the weights are read once for four of them
 constexpr std::int64_t kGemmColumns = 256;  // fewer results (a router's) come from matvec always
 
 /// Matrices used as they are (filters) are plain f32; vectors always are, on the device.

@@ -27,16 +27,16 @@ struct PackedInfo {
 
 // clang-format off: one row per format, aligned
 inline constexpr PackedInfo kPacked[] = {
-    {quant::DType::f32, 0, 0, 0, 0},   {quant::DType::f16, 0, 0, 0, 0},
-    {quant::DType::bf16, 0, 0, 0, 0},  {quant::DType::i32, 0, 0, 0, 0},
-    {quant::DType::q4_0, 16, 0, 2, 0}, {quant::DType::q4_1, 16, 0, 4, 0},
-    {quant::DType::q5_0, 16, 4, 2, 0}, {quant::DType::q5_1, 16, 4, 4, 0},
-    {quant::DType::q8_0, 32, 0, 2, 0}, {quant::DType::q2_k, 8, 0, 2, 4},
-    {quant::DType::q3_k, 8, 4, 2, 2},  {quant::DType::q4_k, 16, 0, 2, 4},
-    {quant::DType::q5_k, 16, 4, 2, 4}, {quant::DType::q6_k, 16, 8, 2, 2},
+    {quant::DType::f32, 0, 0, 0, 0},     {quant::DType::f16, 0, 0, 0, 0},
+    {quant::DType::bf16, 0, 0, 0, 0},    {quant::DType::i32, 0, 0, 0, 0},
+    {quant::DType::q4_0, 16, 0, 2, 0},   {quant::DType::q4_1, 16, 0, 4, 0},
+    {quant::DType::q5_0, 16, 4, 2, 0},   {quant::DType::q5_1, 16, 4, 4, 0},
+    {quant::DType::q8_0, 32, 0, 2, 0},   {quant::DType::q2_k, 8, 0, 2, 4},
+    {quant::DType::q3_k, 8, 4, 2, 2},    {quant::DType::q4_k, 16, 0, 2, 4},
+    {quant::DType::q5_k, 16, 4, 2, 4},   {quant::DType::q6_k, 16, 8, 2, 2},
     {quant::DType::iq4_nl, 16, 0, 2, 0}, {quant::DType::iq4_xs, 16, 0, 1, 2},
-    {quant::DType::tq1_0, 8, 0, 0, 2}, {quant::DType::tq2_0, 8, 0, 0, 2},
-    {quant::DType::mxfp4, 16, 0, 1, 0}, {quant::DType::nvfp4, 16, 0, 2, 0},
+    {quant::DType::tq1_0, 8, 0, 0, 2},   {quant::DType::tq2_0, 8, 0, 0, 2},
+    {quant::DType::mxfp4, 16, 0, 1, 0},  {quant::DType::nvfp4, 16, 0, 2, 0},
 };
 // clang-format on
 

@@ -107,9 +107,9 @@ Status StepBuffer::write_tables(const StateTable& states, const StepParams& para
   (void)params;
   const std::size_t bytes = tables_.size() * pages_each_ * kAddress;
   if (bytes > 0)
-    RUNNEL_TRY(to_status(cudaMemcpyAsync(on_device, pages_.data(), bytes, cudaMemcpyHostToDevice,
-                                         device_->stream()),
-                         "uploading the table of pages"));
+    RUNNEL_TRY(to_status(
+        cudaMemcpyAsync(on_device, pages_.data(), bytes, cudaMemcpyHostToDevice, device_->stream()),
+        "uploading the table of pages"));
   generation_ = pool_->generation();
   known_ = true;
   return {};
@@ -122,19 +122,17 @@ Status StepBuffer::fill(const StepParams& params, const StateTable& states) {
   if (!same(states, params)) RUNNEL_TRY(write_tables(states, params));
   auto* failure = reinterpret_cast<std::int32_t*>(head_.data() + head_.size() - sizeof(int));
   *failure = 0;
-  const StepData data{params.pos,       params.n_tokens, params.kv_keep,
-                      params.kv_sealed, params.kv_gap,   0,
-                      failure};
+  const StepData data{params.pos, params.n_tokens, params.kv_keep, params.kv_sealed, params.kv_gap,
+                      0,          failure};
   std::memcpy(head_.data(), &data, sizeof data);
   return {};
 }
 
 Status StepBuffer::enqueue_copy() const {
-  return to_status(
-      cudaMemcpyAsync(static_cast<const DeviceBuffer&>(*device_head_).device(), head_.data(),
-                      sizeof(StepData) + tables_.size() * kAddress, cudaMemcpyHostToDevice,
-                      device_->stream()),
-      "copying the step's parameters");
+  return to_status(cudaMemcpyAsync(static_cast<const DeviceBuffer&>(*device_head_).device(),
+                                   head_.data(), sizeof(StepData) + tables_.size() * kAddress,
+                                   cudaMemcpyHostToDevice, device_->stream()),
+                   "copying the step's parameters");
 }
 
 Status StepBuffer::failure() const {

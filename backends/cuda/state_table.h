@@ -41,9 +41,9 @@ class StepBuffer {
  private:
   explicit StepBuffer(const Device& device) : device_(&device) {}
   struct Table {
-    std::vector<Buffer*> buffers;   // as of the last fill
+    std::vector<Buffer*> buffers;  // as of the last fill
     std::vector<std::size_t> offsets;
-    std::size_t first = 0;          // of its addresses in pages_
+    std::size_t first = 0;  // of its addresses in pages_
     std::size_t capacity = 0;
   };
   Status check(const StateUse& use, const StepParams& params, const StateTable& states) const;
@@ -55,11 +55,11 @@ class StepBuffer {
   std::shared_ptr<Pool> pool_;
   std::vector<StateUse> uses_;
   std::vector<Table> tables_;
-  PinnedBytes head_;               // StepData, one address per state; then the failure
+  PinnedBytes head_;  // StepData, one address per state; then the failure
   std::unique_ptr<Buffer> device_head_;
   PinnedBytes pages_;
   std::unique_ptr<Buffer> device_pages_;
-  std::size_t pages_each_ = 0;     // addresses that every state's table has room for
+  std::size_t pages_each_ = 0;  // addresses that every state's table has room for
   std::uint64_t generation_ = 0;
   bool known_ = false;
 };

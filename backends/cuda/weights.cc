@@ -26,9 +26,9 @@ class Sender {
       const std::size_t n = std::min(pinned_.size(), bytes.size() - at);
       RUNNEL_TRY(device_.sync());
       std::memcpy(pinned_.data(), bytes.data() + at, n);
-      RUNNEL_TRY(to_status(cudaMemcpyAsync(to + at, pinned_.data(), n, cudaMemcpyHostToDevice,
-                                           device_.stream()),
-                           "uploading a weight"));
+      RUNNEL_TRY(to_status(
+          cudaMemcpyAsync(to + at, pinned_.data(), n, cudaMemcpyHostToDevice, device_.stream()),
+          "uploading a weight"));
     }
     return device_.sync();
   }

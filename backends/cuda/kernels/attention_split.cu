@@ -186,6 +186,69 @@ __device__ float merge_all(const float* from, int n, std::int64_t stride, int d,
   return value;
 }
 
+/// Heads of the step's token into shared memory, and its key and value where this block has them.
+template <int kDim>
+__device__ void prepare(Shared<kDim>& s, const SplitArgs& a, const float* q, int heads, int kv_head,
+                        bool newest) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (warp < kHeads) {
+    prepare_head<kDim>(s, a.q_work, q + min(warp, heads - 1) * kDim,
+                       [&](int i, float v) { s.q[warp][i] = v * a.attr.scale; });
+  } else if (newest && warp == kHeads) {
+    prepare_head<kDim>(s, a.k_work, a.k + std::int64_t{kv_head} * kDim,
+                       [&](int i, float v) { s.k[i] = __float2half_rn(v); });
+  } else if (newest && warp == kHeads + 1) {
+    for (int i = lane; i < kDim; i += 32)
+      s.v[i] = __float2half_rn(a.v[std::int64_t{kv_head} * kDim + i]);
+  }
+}
+
+/// Merges the warps: results, or one split's part of them.
+template <int kDim>
+__device__ void merge_warps(Shared<kDim>& s, Sums& sums, int heads, float* out, float* partial,
+                            std::int64_t partial_stride) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  merge_warp<kDim>(sums);
+  if (lane < kDim / 8)
+    for (int h = 0; h < kHeads; ++h) {
+      for (int i = 0; i < 8; ++i) s.sums[warp][h][lane * 8 + i] = sums.value[h][i];
+      if (lane == 0) s.states[warp][h] = sums.state[h];
+    }
+  __syncthreads();
+  for (int i = threadIdx.x; i < heads * kDim; i += kThreads) {
+    const int h = i / kDim, d = i % kDim;
+    Running all;
+    float value = 0;
+    for (int w = 0; w < kWarps; ++w) {
+      const float2 shrink = all.merge(s.states[w][h]);
+      value = value * shrink.x + s.sums[w][h][d] * shrink.y;
+    }
+    if (out != nullptr) {
+      out[i] = value / all.sum;
+      continue;
+    }
+    float* to = partial + h * partial_stride;
+    to[d] = value;
+    if (d == 0) {
+      to[kDim] = all.maximum;
+      to[kDim + 1] = all.sum;
+    }
+  }
+}
+
+/// Whether this block is the last of `n` to get here; then it sees what the others wrote.
+__device__ bool is_last(std::uint32_t* counter, int n, bool& shared) {
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    shared = atomicAdd(counter, 1u) == static_cast<std::uint32_t>(n - 1);
+    if (shared) *counter = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return shared;
+}
+
 template <int kDim>
 __global__ void __launch_bounds__(kThreads)
     split_kernel(const __grid_constant__ SplitArgs a, const StepData* step) {
@@ -196,7 +259,8 @@ __global__ void __launch_bounds__(kThreads)
   wait_previous();
   if (t >= step->n_tokens) return;
   const int group = n_heads / a.attr.n_kv_heads, kv_head = blockIdx.y / a.chunks;
-  const int first_head = kv_head * group + static_cast<int>(blockIdx.y) % a.chunks * kHeads;
+  const int chunk = static_cast<int>(blockIdx.y) % a.chunks;
+  const int first_head = kv_head * group + chunk * kHeads;
   const int heads = min(kHeads, (kv_head + 1) * group - first_head);
   const int first_key = a.attr.window > 0 ? max(0, place - a.attr.window + 1) : 0;
   const int n_keys = place + 1 - first_key;
@@ -208,71 +272,28 @@ __global__ void __launch_bounds__(kThreads)
   Keys keys{pages_of(step, a.k_state), pages_of(step, a.v_state),
             first_key + split * each,  min(first_key + (split + 1) * each, place + 1),
             newest ? place : -1,       kv_head};
+  const std::int64_t row = std::int64_t{t} * n_heads + first_head;
   __syncthreads();
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  if (warp < kHeads) {
-    const int head = min(first_head + warp, first_head + heads - 1);
-    const float* x = a.q + (std::int64_t{t} * n_heads + head) * kDim;
-    prepare_head<kDim>(s, a.q_work, x, [&](int i, float v) { s.q[warp][i] = v * a.attr.scale; });
-  } else if (newest && warp == kHeads) {
-    prepare_head<kDim>(s, a.k_work, a.k + std::int64_t{kv_head} * kDim,
-                       [&](int i, float v) { s.k[i] = __float2half_rn(v); });
-  } else if (newest && warp == kHeads + 1) {
-    for (int i = lane; i < kDim; i += 32)
-      s.v[i] = __float2half_rn(a.v[std::int64_t{kv_head} * kDim + i]);
-  }
+  prepare(s, a, a.q + row * kDim, heads, kv_head, newest);
   __syncthreads();
-  if (newest && static_cast<int>(blockIdx.y) % a.chunks == 0)
+  if (newest && chunk == 0)
     for (int i = threadIdx.x; i < kDim; i += kThreads) {
       page_row<__half>(keys.k_pages, place, kv_head, kDim)[i] = s.k[i];
       page_row<__half>(keys.v_pages, place, kv_head, kDim)[i] = s.v[i];
     }
   Sums sums;
   add_keys<kDim>(s, keys, sums);
-  merge_warp<kDim>(sums);
-  if (lane < kDim / 8)
-    for (int h = 0; h < kHeads; ++h) {
-      for (int i = 0; i < 8; ++i) s.sums[warp][h][lane * 8 + i] = sums.value[h][i];
-      if (lane == 0) s.states[warp][h] = sums.state[h];
-    }
-  __syncthreads();
-  const std::int64_t row = std::int64_t{t} * n_heads + first_head;
+  const std::int64_t stride = std::int64_t{a.n_splits} * (kDim + 2);
+  float* const partial = a.partial + row * stride;
+  merge_warps(s, sums, heads, n_active == 1 ? a.out + row * kDim : nullptr,
+              partial + split * (kDim + 2), stride);
+  if (n_active == 1 || !is_last(a.counters + t * gridDim.y + blockIdx.y, n_active, s.last)) return;
   for (int i = threadIdx.x; i < heads * kDim; i += kThreads) {
-    const int h = i / kDim, d = i % kDim;
     Running all;
-    float value = 0;
-    for (int w = 0; w < kWarps; ++w) {
-      const float2 shrink = all.merge(s.states[w][h]);
-      value = value * shrink.x + s.sums[w][h][d] * shrink.y;
-    }
-    if (n_active == 1) {
-      a.out[(row + h) * kDim + d] = value / all.sum;
-      continue;
-    }
-    float* to = a.partial + ((row + h) * a.n_splits + split) * (kDim + 2);
-    to[d] = value;
-    if (d == 0) {
-      to[kDim] = all.maximum;
-      to[kDim + 1] = all.sum;
-    }
+    const float value =
+        merge_all<kDim>(partial + i / kDim * stride, n_active, kDim + 2, i % kDim, all);
+    a.out[row * kDim + i] = value / all.sum;
   }
-  if (n_active == 1) return;
-  __threadfence();
-  __syncthreads();
-  std::uint32_t* counter = a.counters + t * gridDim.y + blockIdx.y;
-  if (threadIdx.x == 0)
-    s.last = atomicAdd(counter, 1u) == static_cast<std::uint32_t>(n_active - 1);
-  __syncthreads();
-  if (!s.last) return;
-  __threadfence();
-  for (int i = threadIdx.x; i < heads * kDim; i += kThreads) {
-    const int h = i / kDim, d = i % kDim;
-    Running all;
-    const float value = merge_all<kDim>(a.partial + (row + h) * a.n_splits * (kDim + 2), n_active,
-                                        kDim + 2, d, all);
-    a.out[(row + h) * kDim + d] = value / all.sum;
-  }
-  if (threadIdx.x == 0) *counter = 0;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "backends/cuda/kernels/gemm_weights.cuh"
 #include "backends/cuda/kernels/matvec.cuh"
 #include "backends/cuda/kernels/mma.cuh"
+#include "backends/cuda/kernels/to_half.cuh"
 
 namespace runnel::cuda {
 namespace {
@@ -15,6 +16,8 @@ constexpr int kCols = 128;           // results of a block, in N
 constexpr int kDepth = 64;           // of K in shared memory
 constexpr int kStride = kDepth + 8;  // f16: rows of 144 bytes keep ldmatrix free of bank conflicts
 constexpr int kMostRows = 128;
+constexpr int kStages = 3;  // tiles of x in shared memory
+constexpr int kAhead = 6;   // tiles of W that are asked for before they are loaded
 
 struct GemmArgs {
   const __half* x;      // [rows, padded k]
@@ -25,27 +28,6 @@ struct GemmArgs {
   int n, k, padded_k;
   Rows rows;
 };
-
-/// x in f16, one block per row; the scale brings its largest value to at most 2^14.
-__global__ void to_half(const float* x, __half* out, float* scales, int k, int padded, Rows rows,
-                        const StepData* step) {
-  __shared__ float partial[kThreads / 32];
-  begin_step();
-  const int row = blockIdx.x;
-  if (row >= rows_in_use(rows, step)) return;
-  const float* from = x + std::int64_t{row} * k;
-  float most = 0;
-  for (int i = threadIdx.x; i < k; i += kThreads) most = fmaxf(most, fabsf(from[i]));
-  for (int i = 16; i > 0; i /= 2) most = fmaxf(most, __shfl_xor_sync(kAllLanes, most, i));
-  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = most;
-  __syncthreads();
-  for (const float other : partial) most = fmaxf(most, other);
-  const int exponent = most > 0.0f && most < INFINITY ? max(-100, min(100, ilogbf(most) - 13)) : 0;
-  const float down = exp2f(static_cast<float>(-exponent));
-  for (int i = threadIdx.x; i < padded; i += kThreads)
-    out[std::int64_t{row} * padded + i] = __float2half_rn(i < k ? from[i] * down : 0.0f);
-  if (threadIdx.x == 0) scales[row] = exp2f(static_cast<float>(exponent));
-}
 
 /// Row of W (and whether of the second matrix) that column c of a block is.
 template <bool kSwiglu>
@@ -121,12 +103,17 @@ __device__ void write_results(const GemmArgs& a,
     }
 }
 
+/// Asks for the line of W that this thread's row needs some tiles ahead.
+__device__ void prefetch_line(const std::uint8_t* from) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
+}
+
 template <class Row, int kRows, bool kSwiglu>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, kRows == 64 ? 2 : 1)
     gemm_kernel(const __grid_constant__ GemmArgs a, const StepData* step) {
   extern __shared__ uint4 shared[];
-  __half* const xs = reinterpret_cast<__half*>(shared);  // [2][kRows][kStride]
-  __half* const ws = xs + 2 * kRows * kStride;           // [2][kCols][kStride]
+  __half* const xs = reinterpret_cast<__half*>(shared);  // [kStages][kRows][kStride]
+  __half* const ws = xs + kStages * kRows * kStride;     // [2][kCols][kStride]
   begin_step();
   const int n_rows = rows_in_use(a.rows, step), first_row = static_cast<int>(blockIdx.x) * kRows;
   if (first_row >= n_rows) return;
@@ -136,26 +123,41 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int w_row = min(weight_row<kSwiglu>(static_cast<int>(blockIdx.y), c, second), a.n - 1);
   const Planes& planes = second ? a.up : a.w;
   const std::int64_t first_unit = std::int64_t{w_row} * units;
-  typename Row::Raw raw{};
-  const auto fetch = [&](int tile) {
-    const int u = 2 * tile + h;
-    raw = Row::load(planes, first_unit + min(u, units - 1));
+  constexpr int kUnitBytes = packed_info(Row::kType).codes == 0 ? 64 : packed_info(Row::kType).codes;
+  const auto fetch = [&](typename Row::Raw& raw, int tile) {
+    raw = Row::load(planes, first_unit + min(2 * tile + h, units - 1));
+    const int ahead = 2 * (tile + kAhead);
+    if (h == 0 && ahead < units && ahead * kUnitBytes % 128 < 2 * kUnitBytes)
+      prefetch_line(planes.at[0] + (first_unit + ahead) * kUnitBytes);
   };
   const int n_tiles = (a.k + kDepth - 1) / kDepth;
+  const auto copy = [&](int tile) {
+    if (tile < n_tiles)
+      copy_x<kRows>(a, xs + tile % kStages * kRows * kStride, first_row, tile * kDepth);
+    else
+      commit_copies();
+  };
   float acc[kRows / 32][4][4] = {};
-  copy_x<kRows>(a, xs, first_row, 0);
-  fetch(0);
-  Row::store(raw, ws + c * kStride + h * kUnit);
-  for (int tile = 0; tile < n_tiles; ++tile) {
-    const int now = tile % 2, next = 1 - now;
-    if (tile + 1 < n_tiles) fetch(tile + 1);
-    wait_copies<0>();
+  // Two tiles of W are under way in registers, two of x in shared memory.
+  typename Row::Raw even{}, odd{};
+  fetch(even, 0);
+  fetch(odd, 1);
+  copy(0);
+  copy(1);
+  __half* const mine = ws + c * kStride + h * kUnit;
+  const auto one = [&](typename Row::Raw& raw, int tile) {
+    __half* const w = ws + tile % 2 * kCols * kStride;
+    Row::store(raw, mine + tile % 2 * kCols * kStride);
+    fetch(raw, tile + 2);
+    wait_copies<1>();
     __syncthreads();
-    if (tile + 1 < n_tiles)
-      copy_x<kRows>(a, xs + next * kRows * kStride, first_row, (tile + 1) * kDepth);
-    multiply_tile<kRows>(xs + now * kRows * kStride, ws + now * kCols * kStride, acc);
-    // Units past the end of a row meet zeros of x.
-    if (tile + 1 < n_tiles) Row::store(raw, ws + (next * kCols + c) * kStride + h * kUnit);
+    copy(tile + 2);
+    multiply_tile<kRows>(xs + tile % kStages * kRows * kStride, w, acc);
+  };
+  // Units past the end of a row meet zeros of x.
+  for (int tile = 0; tile < n_tiles; tile += 2) {
+    one(even, tile);
+    if (tile + 1 < n_tiles) one(odd, tile + 1);
   }
   write_results<kRows, kSwiglu>(a, acc, first_row, n_rows);
 }
@@ -165,7 +167,7 @@ cudaError_t run(const GemmArgs& args, int max_rows, const Launch& launch) {
   const int per_block = kSwiglu ? kCols / 2 : kCols;
   return start(launch, gemm_kernel<Row, kRows, kSwiglu>,
                grid_of(ceil_div(max_rows, kRows), ceil_div(args.n, per_block)), kThreads,
-               std::size_t{2} * (kRows + kCols) * kStride * sizeof(__half), args, launch.step);
+               std::size_t(kStages * kRows + 2 * kCols) * kStride * sizeof(__half), args, launch.step);
 }
 
 template <bool kSwiglu>
@@ -175,9 +177,7 @@ cudaError_t run_step(const Step& step, const Launch& launch) {
   const std::int64_t rows = ceil_div(max_rows, kMostRows) * kMostRows;
   auto* halves = reinterpret_cast<__half*>(step.scratch);
   auto* scales = reinterpret_cast<float*>(halves + rows * padded);
-  const cudaError_t error =
-      start(launch, to_half, grid_of(max_rows), kThreads, 0, x.f32(), halves, scales, k, padded,
-            x.used(), launch.step);
+  const cudaError_t error = to_half({x.f32(), halves, scales, k, padded, max_rows, x.used()}, launch);
   if (error != cudaSuccess) return error;
   GemmArgs args{halves, scales, matrix_of(w, nullptr).planes, {}, out.f32(), nullptr, nullptr,
                 static_cast<int>(w.shape[0]), k, padded, x.used()};

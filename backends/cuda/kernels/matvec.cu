@@ -2,7 +2,6 @@
 #include "backends/cuda/formats/formats.cuh"
 #include "backends/cuda/kernels/matvec_x.cuh"
 
-#include <cstdlib>
 namespace runnel::cuda {
 namespace {
 
@@ -12,14 +11,9 @@ constexpr int kWarps = kMatvecThreads / 32;
 
 cudaError_t launch_matvec(const MatvecArgs& given, int max_rows, const Launch& launch) {
   MatvecArgs args = given;
-  const auto tune = [](const char* n, int d) { const char* v = getenv(n); return v ? atoi(v) : d; };
-  args.tune_prefetch = tune("T_PRE", 8192);
-  args.tune_blocks = tune("T_BLK", 1);
-  // As few lanes per row as keep every warp of the device at work.
-  const std::int64_t all_warps = std::int64_t{launch.caps.n_sms} * kWarps;
+  // As few lanes per row as keep two blocks on every multiprocessor at work.
+  const std::int64_t all_warps = std::int64_t{launch.caps.n_sms} * kWarps * kBlocksPerSm;
   args.lanes = args.n_results <= all_warps ? 32 : args.n_results <= 2 * all_warps ? 16 : 8;
-  const int least = tune("T_LANES", 0);
-  if (least > 0) args.lanes = least;
   if (args.type == quant::DType::f32) return matvec_of<PlainF32>(args, max_rows, launch);
   if (args.type == quant::DType::f16) return matvec_of<PlainF16>(args, max_rows, launch);
   if (args.type == quant::DType::bf16) return matvec_of<PlainBf16>(args, max_rows, launch);

@@ -22,7 +22,6 @@ struct ConvTail {
 };
 
 struct MatvecArgs {
-  int tune_prefetch, tune_blocks;
   const float* x;     // [tokens, k]
   const float* norm;  // [k]: x is rms_norm(x) * norm; null: x as it is
   float eps;
@@ -53,6 +52,8 @@ inline Matrix matrix_of(const Operand& w, float* out) {
   m.out = out;
   return m;
 }
+
+inline constexpr int kBlocksPerSm = 2;
 
 /// Plain types, as formats are named.
 struct PlainF32 {};

@@ -107,7 +107,7 @@ __device__ void dot_plain(const std::uint8_t* data,
                           int sub,
                           int lanes,
                           float (&sum)[kTokens]) {
-  constexpr int kBatch = 4;
+  constexpr int kBatch = kTokens == 1 ? 8 : 4;
   constexpr int kValues = 16 / sizeof(T);  // of a load
   const T* w = reinterpret_cast<const T*>(data) + row * k;
   if (k % kValues != 0) {  // rows are not aligned
@@ -117,15 +117,15 @@ __device__ void dot_plain(const std::uint8_t* data,
     return;
   }
   const auto* loads = reinterpret_cast<const uint4*>(w);
-  for (int u = sub; u < k / kValues; u += kBatch * lanes) {
+  int u = sub;
+  for (; u + (kBatch - 1) * lanes < k / kValues; u += kBatch * lanes) {
     uint4 raw[kBatch];
 #pragma unroll
-    for (int b = 0; b < kBatch; ++b)
-      if (u + b * lanes < k / kValues) raw[b] = __ldg(loads + u + b * lanes);
+    for (int b = 0; b < kBatch; ++b) raw[b] = __ldg(loads + u + b * lanes);
 #pragma unroll
-    for (int b = 0; b < kBatch; ++b)
-      if (u + b * lanes < k / kValues) add_raw<T>(raw[b], x, u + b * lanes, sum);
+    for (int b = 0; b < kBatch; ++b) add_raw<T>(raw[b], x, u + b * lanes, sum);
   }
+  for (; u < k / kValues; u += lanes) add_raw<T>(__ldg(loads + u), x, u, sum);
 }
 
 /// A packed type with x in f32.

@@ -118,8 +118,9 @@ __device__ void prefetch(const std::uint8_t* from, std::int64_t bytes, int most)
 
 /// Before x is there: the beginning of what this warp reads first.
 __device__ void prefetch_weights(const MatvecArgs& a, int result) {
-  if (a.expert_ids != nullptr || result >= a.n_results) return;
-  const int kMost = a.tune_prefetch;
+  // Plain types have so many bytes that the loads themselves keep the memory busy.
+  if (a.expert_ids != nullptr || result >= a.n_results || !is_packed(a.type)) return;
+  constexpr int kMost = 8192;
   const int per_warp = 32 / a.lanes;
   const Place place = place_of(a, result);
   const int n_parts = a.combine == Combine::swiglu ? 2 : a.combine == Combine::conv ? 3 : 1;
@@ -172,7 +173,7 @@ cudaError_t run(const MatvecArgs& args, int max_rows, const Launch& launch) {
   using X = typename Weights<Format>::template X<kTokens>;
   const std::int64_t warps = ceil_div(args.n_results, 32 / args.lanes);
   const std::int64_t blocks =
-      std::min<std::int64_t>(ceil_div(warps, kWarps), launch.caps.n_sms * args.tune_blocks);
+      std::min<std::int64_t>(ceil_div(warps, kWarps), launch.caps.n_sms * kBlocksPerSm);
   return start(launch, matvec_kernel<Format, kTokens, combine>,
                grid_of(blocks, ceil_div(max_rows, kTokens)), kMatvecThreads, X::bytes(args.k), args,
                launch.step);
