@@ -14,6 +14,8 @@ cudaError_t launch_matvec(const MatvecArgs& given, int max_rows, const Launch& l
   // As few lanes per row as keep two blocks on every multiprocessor at work.
   const std::int64_t all_warps = std::int64_t{launch.caps.n_sms} * kWarps * kBlocksPerSm;
   args.lanes = args.n_results <= all_warps ? 32 : args.n_results <= 2 * all_warps ? 16 : 8;
+  // Plain types have so many bytes that the loads themselves keep the memory busy.
+  args.prefetches = args.expert_ids == nullptr && is_packed(args.type);
   if (args.type == quant::DType::f32) return matvec_of<PlainF32>(args, max_rows, launch);
   if (args.type == quant::DType::f16) return matvec_of<PlainF16>(args, max_rows, launch);
   if (args.type == quant::DType::bf16) return matvec_of<PlainBf16>(args, max_rows, launch);

@@ -29,6 +29,7 @@ struct MatvecArgs {
   Matrix matrix[3];
   quant::DType type;  // of all matrices
   int n_matrices;
+  bool prefetches;  // weights, before x is there
   int n_results;  // of a token
   Combine combine;
   int lanes;  // that share a row: 8, 16 or 32

@@ -118,8 +118,7 @@ __device__ void prefetch(const std::uint8_t* from, std::int64_t bytes, int most)
 
 /// Before x is there: the beginning of what this warp reads first.
 __device__ void prefetch_weights(const MatvecArgs& a, int result) {
-  // Plain types have so many bytes that the loads themselves keep the memory busy.
-  if (a.expert_ids != nullptr || result >= a.n_results || !is_packed(a.type)) return;
+  if (!a.prefetches || result >= a.n_results) return;
   constexpr int kMost = 8192;
   const int per_warp = 32 / a.lanes;
   const Place place = place_of(a, result);
