@@ -3,6 +3,8 @@
 // tile while the tile before is multiplied. A block makes kRows x 128 results with 8 warps, in steps
 // of 64 of K. For swiglu half of the 128 columns are gate, half up, side by side in every warp.
 #pragma once
+#include <type_traits>
+
 #include "backends/cuda/kernels/gemm_weights.cuh"
 #include "backends/cuda/kernels/matvec.cuh"
 #include "backends/cuda/kernels/mma.cuh"
@@ -17,7 +19,6 @@ constexpr int kDepth = 64;           // of K in shared memory
 constexpr int kStride = kDepth + 8;  // f16: rows of 144 bytes keep ldmatrix free of bank conflicts
 constexpr int kMostRows = 128;
 constexpr int kStages = 3;  // tiles of x in shared memory
-constexpr int kAhead = 6;   // tiles of W that are asked for before they are loaded
 
 struct GemmArgs {
   const __half* x;      // [rows, padded k]
@@ -27,6 +28,9 @@ struct GemmArgs {
   const float *bias, *residual;
   int n, k, padded_k;
   Rows rows;
+  int splits;      // of K, each with its own sums
+  float* partial;  // [splits, max_rows, n] where there are several
+  int max_rows;
 };
 
 /// Row of W (and whether of the second matrix) that column c of a block is.
@@ -96,16 +100,15 @@ __device__ void write_results(const GemmArgs& a,
           const std::int64_t at = std::int64_t{row} * a.n + n;
           float value = acc[i][j][half * 2 + e] * scale;
           if (kSwiglu) value = silu(value) * (acc[i][(j + 2) % 4][half * 2 + e] * scale);
+          if (a.splits > 1) {
+            a.partial[std::int64_t{blockIdx.z} * a.max_rows * a.n + at] = value;
+            continue;
+          }
           if (a.bias != nullptr) value += a.bias[n];
           if (a.residual != nullptr) value = a.residual[at] + value;
           a.out[at] = value;
         }
     }
-}
-
-/// Asks for the line of W that this thread's row needs some tiles ahead.
-__device__ void prefetch_line(const std::uint8_t* from) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
 }
 
 template <class Row, int kRows, bool kSwiglu>
@@ -117,47 +120,41 @@ __global__ void __launch_bounds__(kThreads, kRows == 64 ? 2 : 1)
   begin_step();
   const int n_rows = rows_in_use(a.rows, step), first_row = static_cast<int>(blockIdx.x) * kRows;
   if (first_row >= n_rows) return;
-  // Each thread decodes one unit of each tile: column c of the block, half h of the depth.
-  const int c = threadIdx.x / 2, h = threadIdx.x % 2, units = a.k / kUnit;
-  bool second;
-  const int w_row = min(weight_row<kSwiglu>(static_cast<int>(blockIdx.y), c, second), a.n - 1);
-  const Planes& planes = second ? a.up : a.w;
-  const std::int64_t first_unit = std::int64_t{w_row} * units;
-  constexpr int kUnitBytes = packed_info(Row::kType).codes == 0 ? 64 : packed_info(Row::kType).codes;
-  const auto fetch = [&](typename Row::Raw& raw, int tile) {
-    raw = Row::load(planes, first_unit + min(2 * tile + h, units - 1));
-    const int ahead = 2 * (tile + kAhead);
-    if (h == 0 && ahead < units && ahead * kUnitBytes % 128 < 2 * kUnitBytes)
-      prefetch_line(planes.at[0] + (first_unit + ahead) * kUnitBytes);
-  };
-  const int n_tiles = (a.k + kDepth - 1) / kDepth;
+  Row w;
+  w.begin(
+      [&](int c) {
+        bool second;
+        const int row = weight_row<kSwiglu>(static_cast<int>(blockIdx.y), c, second);
+        return Column{second ? &a.up : &a.w, min(row, a.n - 1)};
+      },
+      a.k);
+  const int all = (a.k + kDepth - 1) / kDepth, each = (all + a.splits - 1) / a.splits;
+  const int begin = static_cast<int>(blockIdx.z) * each, end = min(begin + each, all);
   const auto copy = [&](int tile) {
-    if (tile < n_tiles)
+    if (tile < end)
       copy_x<kRows>(a, xs + tile % kStages * kRows * kStride, first_row, tile * kDepth);
     else
       commit_copies();
   };
   float acc[kRows / 32][4][4] = {};
   // Two tiles of W are under way in registers, two of x in shared memory.
-  typename Row::Raw even{}, odd{};
-  fetch(even, 0);
-  fetch(odd, 1);
-  copy(0);
-  copy(1);
-  __half* const mine = ws + c * kStride + h * kUnit;
-  const auto one = [&](typename Row::Raw& raw, int tile) {
-    __half* const w = ws + tile % 2 * kCols * kStride;
-    Row::store(raw, mine + tile % 2 * kCols * kStride);
-    fetch(raw, tile + 2);
+  w.template fetch<0>(begin);
+  w.template fetch<1>(min(begin + 1, all - 1));
+  copy(begin);
+  copy(begin + 1);
+  const auto one = [&](auto parity, int tile) {
+    constexpr int kParity = decltype(parity)::value;
+    __half* const to = ws + kParity * kCols * kStride;
+    w.template store<kParity>(to, kStride);
+    w.template fetch<kParity>(min(tile + 2, all - 1));
     wait_copies<1>();
     __syncthreads();
     copy(tile + 2);
-    multiply_tile<kRows>(xs + tile % kStages * kRows * kStride, w, acc);
+    multiply_tile<kRows>(xs + tile % kStages * kRows * kStride, to, acc);
   };
-  // Units past the end of a row meet zeros of x.
-  for (int tile = 0; tile < n_tiles; tile += 2) {
-    one(even, tile);
-    if (tile + 1 < n_tiles) one(odd, tile + 1);
+  for (int tile = begin; tile < end; tile += 2) {
+    one(std::integral_constant<int, 0>{}, tile);
+    if (tile + 1 < end) one(std::integral_constant<int, 1>{}, tile + 1);
   }
   write_results<kRows, kSwiglu>(a, acc, first_row, n_rows);
 }
@@ -166,8 +163,21 @@ template <class Row, int kRows, bool kSwiglu>
 cudaError_t run(const GemmArgs& args, int max_rows, const Launch& launch) {
   const int per_block = kSwiglu ? kCols / 2 : kCols;
   return start(launch, gemm_kernel<Row, kRows, kSwiglu>,
-               grid_of(ceil_div(max_rows, kRows), ceil_div(args.n, per_block)), kThreads,
+               grid_of(ceil_div(max_rows, kRows), ceil_div(args.n, per_block), args.splits), kThreads,
                std::size_t(kStages * kRows + 2 * kCols) * kStride * sizeof(__half), args, launch.step);
+}
+
+/// Adds the splits up, in their order.
+__global__ void sum_splits(const __grid_constant__ GemmArgs a, const StepData* step) {
+  begin_step();
+  const std::int64_t n = std::int64_t{rows_in_use(a.rows, step)} * a.n;
+  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= n) return;
+  float value = 0;
+  for (int s = 0; s < a.splits; ++s) value += a.partial[std::int64_t{s} * a.max_rows * a.n + i];
+  if (a.bias != nullptr) value += a.bias[i % a.n];
+  if (a.residual != nullptr) value = a.residual[i] + value;
+  a.out[i] = value;
 }
 
 template <bool kSwiglu>
@@ -177,20 +187,33 @@ cudaError_t run_step(const Step& step, const Launch& launch) {
   const std::int64_t rows = ceil_div(max_rows, kMostRows) * kMostRows;
   auto* halves = reinterpret_cast<__half*>(step.scratch);
   auto* scales = reinterpret_cast<float*>(halves + rows * padded);
-  const cudaError_t error = to_half({x.f32(), halves, scales, k, padded, max_rows, x.used()}, launch);
+  cudaError_t error = to_half({x.f32(), halves, scales, k, padded, max_rows, x.used()}, launch);
   if (error != cudaSuccess) return error;
-  GemmArgs args{halves, scales, matrix_of(w, nullptr).planes, {}, out.f32(), nullptr, nullptr,
-                static_cast<int>(w.shape[0]), k, padded, x.used()};
+  GemmArgs args{};
+  args.x = halves;
+  args.scales = scales;
+  args.w = matrix_of(w, nullptr).planes;
   if (kSwiglu) args.up = matrix_of(step.product.w[1], nullptr).planes;
+  args.out = out.f32();
   args.bias = step.product.bias[0].f32();
   args.residual = step.product.residual.f32();
-  const std::int64_t blocks =
-      ceil_div(max_rows, kMostRows) * ceil_div(args.n, kSwiglu ? kCols / 2 : kCols);
-  return with_row(w.dtype, [&]<class Row>() {
-    if (max_rows > 64 && blocks >= launch.caps.n_sms)
-      return run<Row, 128, kSwiglu>(args, max_rows, launch);
-    return run<Row, 64, kSwiglu>(args, max_rows, launch);
+  args.n = static_cast<int>(w.shape[0]);
+  args.k = k;
+  args.padded_k = padded;
+  args.rows = x.used();
+  args.partial = scales + rows;
+  args.max_rows = max_rows;
+  const std::int64_t columns = ceil_div(args.n, kSwiglu ? kCols / 2 : kCols);
+  const bool wide = max_rows > 64 && ceil_div(max_rows, 128) * columns >= launch.caps.n_sms;
+  const std::int64_t blocks = ceil_div(max_rows, wide ? 128 : 64) * columns;
+  args.splits = !kSwiglu && !wide && blocks * 3 <= launch.caps.n_sms * 4 ? kMostGemmSplits : 1;
+  error = with_row(w.dtype, [&]<class Row>() {
+    return wide ? run<Row, 128, kSwiglu>(args, max_rows, launch)
+                : run<Row, 64, kSwiglu>(args, max_rows, launch);
   });
+  if (error != cudaSuccess || args.splits == 1) return error;
+  return start(launch, sum_splits, grid_of(ceil_div(std::int64_t{max_rows} * args.n, kThreads)),
+               kThreads, 0, args, launch.step);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// How 32 values of a row of W become f16 for the tensor cores.
+// How tiles of W become f16 for the tensor cores: 256 threads load, convert and store one together.
 #pragma once
 #include <cuda_bf16.h>
 
@@ -6,51 +6,88 @@
 
 namespace runnel::cuda {
 
-struct HalfRow {
-  static constexpr quant::DType kType = quant::DType::f16;
-  struct Raw {
-    uint4 part[4];
-  };
-  static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {{unit::load<uint4>(p.at[0], 4 * unit), unit::load<uint4>(p.at[0], 4 * unit + 1),
-             unit::load<uint4>(p.at[0], 4 * unit + 2), unit::load<uint4>(p.at[0], 4 * unit + 3)}};
-  }
-  static __device__ void store(const Raw& raw, __half* to) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) reinterpret_cast<uint4*>(to)[i] = raw.part[i];
-  }
+/// Where a block's 128 columns of results come from: row of W, and its planes.
+struct Column {
+  const Planes* planes;
+  int row;
 };
 
-/// Exact but for values below 6e-5 in size, which f16 holds less finely.
-struct BfloatRow {
-  static constexpr quant::DType kType = quant::DType::bf16;
-  using Raw = HalfRow::Raw;
-  static __device__ Raw load(const Planes& p, std::int64_t unit) { return HalfRow::load(p, unit); }
+/// A thread's share of a tile of W, 128 rows by 64 values, of a plain 16-bit type: 16 bytes of each
+/// of four rows, 8 threads side by side in a row, so that loads are whole lines.
+template <bool kConvert>
+struct SixteenBits {
+  const std::uint8_t* from[4];
+  uint4 raw[2][4];  // of even and odd tiles
+  int first, k;     // value in a tile, values in a row
+
+  template <class Columns>
+  __device__ void begin(const Columns& columns, int n_values) {
+    k = n_values;
+    first = threadIdx.x % 8 * 8;
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+      const Column column = columns(p * 32 + threadIdx.x / 8);
+      from[p] = column.planes->at[0] + (std::int64_t{column.row} * k + first) * 2;
+    }
+  }
+  template <int kParity>
+  __device__ void fetch(int tile) {
+#pragma unroll
+    for (int p = 0; p < 4; ++p)
+      raw[kParity][p] = tile * 64 + first < k
+                            ? __ldg(reinterpret_cast<const uint4*>(from[p] + tile * 128))
+                            : uint4{};
+  }
+  /// bf16 to f16: exact but for values below 6e-5 in size, which f16 holds less finely.
   static __device__ std::uint32_t convert(std::uint32_t bits) {
-    const __half2 h = __floats2half2_rn(__uint_as_float(bits << 16),
-                                        __uint_as_float(bits & 0xFFFF0000u));
+    if (!kConvert) return bits;
+    const __half2 h =
+        __floats2half2_rn(__uint_as_float(bits << 16), __uint_as_float(bits & 0xFFFF0000u));
     return *reinterpret_cast<const std::uint32_t*>(&h);
   }
-  static __device__ void store(const Raw& raw, __half* to) {
+  template <int kParity>
+  __device__ void store(__half* tile, int stride) const {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const uint4 v = raw.part[i];
-      reinterpret_cast<uint4*>(to)[i] = {convert(v.x), convert(v.y), convert(v.z), convert(v.w)};
+    for (int p = 0; p < 4; ++p) {
+      const uint4 v = raw[kParity][p];
+      *reinterpret_cast<uint4*>(tile + (p * 32 + threadIdx.x / 8) * stride + first) = {
+          convert(v.x), convert(v.y), convert(v.z), convert(v.w)};
     }
   }
 };
 
+struct HalfRow : SixteenBits<false> {};
+struct BfloatRow : SixteenBits<true> {};
+
+/// The same of a packed type: one unit of one row.
 template <class Format>
 struct PackedRow {
-  static constexpr quant::DType kType = Format::kType;
-  using Raw = typename Format::Raw;
-  static __device__ Raw load(const Planes& p, std::int64_t unit) { return Format::load(p, unit); }
+  const Planes* planes;
+  std::int64_t first_unit;
+  int units;
+  typename Format::Raw raw[2];
+
+  template <class Columns>
+  __device__ void begin(const Columns& columns, int n_values) {
+    const Column column = columns(threadIdx.x / 2);
+    planes = column.planes;
+    units = n_values / kUnit;
+    first_unit = std::int64_t{column.row} * units;
+  }
+  /// Units past the end of a row meet zeros of x.
+  template <int kParity>
+  __device__ void fetch(int tile) {
+    const int u = 2 * tile + static_cast<int>(threadIdx.x) % 2;
+    raw[kParity] = Format::load(*planes, first_unit + min(u, units - 1));
+  }
   /// Byte i of four signed bytes that were biased by 128; an addition is cheaper than a conversion.
   static __device__ float value(std::uint32_t biased, std::uint32_t i) {
     return __uint_as_float(__byte_perm(biased, 0x4B000000u, 0x7440u + i)) - 8388736.0f;
   }
-  static __device__ void store(const Raw& raw, __half* to) {
-    const Unit u = Format::decode(raw);
+  template <int kParity>
+  __device__ void store(__half* tile, int stride) const {
+    __half* const to = tile + threadIdx.x / 2 * stride + threadIdx.x % 2 * kUnit;
+    const Unit u = Format::decode(raw[kParity]);
 #pragma unroll
     for (int k = 0; k < 8; k += 2) {
       std::uint32_t out[4];

@@ -43,7 +43,8 @@ inline constexpr int kMatvecFloats = 24000, kMatvecBytes = 65536;
 /// Most taps of a short convolution that a product does as well.
 inline constexpr int kMostTaps = 4;
 
-/// f16 rows of x (padded to 64 columns) and their scales. gemm_swiglu also keeps both products.
+/// f16 rows of x (padded to 64 columns), their scales, and the sums of the splits of K.
+inline constexpr int kMostGemmSplits = 2;
 std::size_t gemm_scratch(const Graph& graph, const Node& node);
 
 /// attention of few tokens: into how many splits the keys are cut, with `blocks` blocks for each.
