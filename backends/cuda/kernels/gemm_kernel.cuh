@@ -84,7 +84,9 @@ __device__ void write_results(const GemmArgs& a,
                               int n_rows) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   constexpr int kColumns = kSwiglu ? 2 : 4;
+#pragma unroll
   for (int i = 0; i < kRows / 32; ++i)
+#pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = first_row + warp % 2 * (kRows / 2) + i * 16 + half * 8 + lane / 4;
       if (row >= n_rows) continue;
@@ -112,7 +114,7 @@ __device__ void write_results(const GemmArgs& a,
 }
 
 template <class Row, int kRows, bool kSwiglu>
-__global__ void __launch_bounds__(kThreads, kRows == 64 ? 2 : 1)
+__global__ void __launch_bounds__(kThreads, 2)
     gemm_kernel(const __grid_constant__ GemmArgs a, const StepData* step) {
   extern __shared__ uint4 shared[];
   __half* const xs = reinterpret_cast<__half*>(shared);  // [kStages][kRows][kStride]
