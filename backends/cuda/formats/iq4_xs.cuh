@@ -15,8 +15,7 @@ struct Iq4_xs {
     std::uint16_t head;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit),
-            unit::load<std::int8_t>(p.at[2], unit),
+    return {unit::load<uint4>(p.at[0], unit), unit::load<std::int8_t>(p.at[2], unit),
             unit::load<std::uint16_t>(p.at[3], unit / 8)};
   }
   static __device__ Unit decode(const Raw& raw) {
@@ -28,7 +27,9 @@ struct Iq4_xs {
   }
 
   // From a block as it is in the file:
-  static __device__ int code(const std::uint8_t* block, int n) { return unit::nibble_at(block + 8 + 16 * (n / 32), n % 32, 16); }
+  static __device__ int code(const std::uint8_t* block, int n) {
+    return unit::nibble_at(block + 8 + 16 * (n / 32), n % 32, 16);
+  }
   static __device__ void scales(const std::uint8_t* block, int part, std::uint8_t* to) {
     const int low = block[4 + part / 2] >> (4 * (part % 2)) & 15;
     const int high = unit::word_at(block + 2) >> (2 * part) & 3;

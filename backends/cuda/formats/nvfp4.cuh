@@ -14,8 +14,7 @@ struct Nvfp4 {
     std::uint16_t scales;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit),
-            unit::load<std::uint16_t>(p.at[2], unit)};
+    return {unit::load<uint4>(p.at[0], unit), unit::load<std::uint16_t>(p.at[2], unit)};
   }
   static __device__ float half_e4m3(int bits) {
     if (bits == 0x7F) return 0.0f;
@@ -36,7 +35,9 @@ struct Nvfp4 {
   }
 
   // From a block as it is in the file:
-  static __device__ int code(const std::uint8_t* block, int n) { return unit::nibble_at(block + 4 + 8 * (n / 16), n % 16, 8); }
+  static __device__ int code(const std::uint8_t* block, int n) {
+    return unit::nibble_at(block + 4 + 8 * (n / 16), n % 16, 8);
+  }
   static __device__ void scales(const std::uint8_t* block, int part, std::uint8_t* to) {
     unit::copy(block + 2 * part, 2, to);
   }

@@ -15,8 +15,7 @@ struct Q2_k {
     std::uint32_t head;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint2>(p.at[0], unit),
-            unit::load<std::uint16_t>(p.at[2], unit),
+    return {unit::load<uint2>(p.at[0], unit), unit::load<std::uint16_t>(p.at[2], unit),
             unit::load<std::uint32_t>(p.at[3], unit / 8)};
   }
   static __device__ Unit decode(const Raw& raw) {
@@ -32,7 +31,9 @@ struct Q2_k {
   }
 
   // From a block as it is in the file:
-  static __device__ int code(const std::uint8_t* block, int n) { return unit::pair_at(block + 16, n); }
+  static __device__ int code(const std::uint8_t* block, int n) {
+    return unit::pair_at(block + 16, n);
+  }
   static __device__ void scales(const std::uint8_t* block, int part, std::uint8_t* to) {
     unit::copy(block + 2 * part, 2, to);
   }

@@ -15,10 +15,8 @@ struct Q3_k {
     std::uint16_t scales, head;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint2>(p.at[0], unit),
-            unit::load<std::uint32_t>(p.at[1], unit),
-            unit::load<std::uint16_t>(p.at[2], unit),
-            unit::load<std::uint16_t>(p.at[3], unit / 8)};
+    return {unit::load<uint2>(p.at[0], unit), unit::load<std::uint32_t>(p.at[1], unit),
+            unit::load<std::uint16_t>(p.at[2], unit), unit::load<std::uint16_t>(p.at[3], unit / 8)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;
@@ -33,7 +31,9 @@ struct Q3_k {
   }
 
   // From a block as it is in the file:
-  static __device__ int code(const std::uint8_t* block, int n) { return unit::pair_at(block + 32, n) | (block[n % 32] >> (n / 32) & 1) << 2; }
+  static __device__ int code(const std::uint8_t* block, int n) {
+    return unit::pair_at(block + 32, n) | (block[n % 32] >> (n / 32) & 1) << 2;
+  }
   static __device__ void scales(const std::uint8_t* block, int part, std::uint8_t* to) {
     for (int h = 0; h < 2; ++h) {
       const int j = 2 * part + h;

@@ -14,8 +14,7 @@ struct Q4_1 {
     std::uint32_t scales;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit),
-            unit::load<std::uint32_t>(p.at[2], unit)};
+    return {unit::load<uint4>(p.at[0], unit), unit::load<std::uint32_t>(p.at[2], unit)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;
@@ -26,7 +25,9 @@ struct Q4_1 {
   }
 
   // From a block as it is in the file:
-  static __device__ int code(const std::uint8_t* block, int n) { return unit::nibble_at(block + 4, n, 16); }
+  static __device__ int code(const std::uint8_t* block, int n) {
+    return unit::nibble_at(block + 4, n, 16);
+  }
   static __device__ void scales(const std::uint8_t* block, int part, std::uint8_t* to) {
     (void)part;
     unit::copy(block, 4, to);

@@ -16,10 +16,8 @@ struct Q5_k {
     std::uint32_t head;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit),
-            unit::load<std::uint32_t>(p.at[1], unit),
-            unit::load<std::uint16_t>(p.at[2], unit),
-            unit::load<std::uint32_t>(p.at[3], unit / 8)};
+    return {unit::load<uint4>(p.at[0], unit), unit::load<std::uint32_t>(p.at[1], unit),
+            unit::load<std::uint16_t>(p.at[2], unit), unit::load<std::uint32_t>(p.at[3], unit / 8)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;
@@ -32,7 +30,10 @@ struct Q5_k {
   }
 
   // From a block as it is in the file:
-  static __device__ int code(const std::uint8_t* block, int n) { return unit::nibble_at(block + 48 + 32 * (n / 64), n % 64, 32) | (block[16 + n % 32] >> (n / 32) & 1) << 4; }
+  static __device__ int code(const std::uint8_t* block, int n) {
+    return unit::nibble_at(block + 48 + 32 * (n / 64), n % 64, 32) |
+           (block[16 + n % 32] >> (n / 32) & 1) << 4;
+  }
   static __device__ void scales(const std::uint8_t* block, int part, std::uint8_t* to) {
     const int j = part % 4;
     const std::uint8_t* s = block + 4;

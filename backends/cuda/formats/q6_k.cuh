@@ -15,10 +15,8 @@ struct Q6_k {
     std::uint16_t scales, head;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit),
-            unit::load<uint2>(p.at[1], unit),
-            unit::load<std::uint16_t>(p.at[2], unit),
-            unit::load<std::uint16_t>(p.at[3], unit / 8)};
+    return {unit::load<uint4>(p.at[0], unit), unit::load<uint2>(p.at[1], unit),
+            unit::load<std::uint16_t>(p.at[2], unit), unit::load<std::uint16_t>(p.at[3], unit / 8)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;
@@ -33,7 +31,10 @@ struct Q6_k {
   }
 
   // From a block as it is in the file:
-  static __device__ int code(const std::uint8_t* block, int n) { return unit::nibble_at(block + 64 * (n / 128), n % 128, 64) | unit::pair_at(block + 128, n) << 4; }
+  static __device__ int code(const std::uint8_t* block, int n) {
+    return unit::nibble_at(block + 64 * (n / 128), n % 128, 64) | unit::pair_at(block + 128, n)
+                                                                      << 4;
+  }
   static __device__ void scales(const std::uint8_t* block, int part, std::uint8_t* to) {
     unit::copy(block + 192 + 2 * part, 2, to);
   }

@@ -14,8 +14,7 @@ struct Q8_0 {
     std::uint16_t scale;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], 2 * unit),
-            unit::load<uint4>(p.at[0], 2 * unit + 1),
+    return {unit::load<uint4>(p.at[0], 2 * unit), unit::load<uint4>(p.at[0], 2 * unit + 1),
             unit::load<std::uint16_t>(p.at[2], unit)};
   }
   static __device__ Unit decode(const Raw& raw) {

@@ -14,8 +14,7 @@ struct Tq1_0 {
     std::uint16_t head;
   };
   static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint2>(p.at[0], unit),
-            unit::load<std::uint16_t>(p.at[3], unit / 8)};
+    return {unit::load<uint2>(p.at[0], unit), unit::load<std::uint16_t>(p.at[3], unit / 8)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;

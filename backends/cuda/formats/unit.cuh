@@ -15,8 +15,8 @@ struct Planes {
 };
 
 struct Unit {
-  int code[8];          // signed bytes, value 4 k + i in byte i of code[k]
-  float d[2], m[2];     // of values 0..15 and 16..31
+  int code[8];       // signed bytes, value 4 k + i in byte i of code[k]
+  float d[2], m[2];  // of values 0..15 and 16..31
 };
 
 namespace unit {
@@ -50,8 +50,7 @@ __device__ inline void pairs(const uint2& v, int (&code)[8]) {
 }
 
 __device__ inline void add_bits(std::uint32_t bits, int shift, int (&code)[8]) {
-  for (int k = 0; k < 8; ++k)
-    code[k] |= static_cast<int>((bits >> k & 0x01010101u) << shift);
+  for (int k = 0; k < 8; ++k) code[k] |= static_cast<int>((bits >> k & 0x01010101u) << shift);
 }
 
 __device__ inline void add_pairs(const uint2& v, int shift, int (&code)[8]) {

@@ -1,5 +1,5 @@
-// attention over pages of plain rows, for any head size up to 256: one block per (token, head), whose
-// warps share the keys; online softmax in f32.
+// attention over pages of plain rows, for any head size up to 256: one block per (token, head),
+// whose warps share the keys; online softmax in f32.
 #include "backends/cuda/kernels/kv_rows.cuh"
 #include "backends/cuda/kernels/softmax.cuh"
 

@@ -1,7 +1,7 @@
 // attention of many tokens over f16 pages on the tensor cores: a block takes 64 tokens of one head,
 // a warp 16 of them, and walks over the pages of 64 keys. Queries and softmax weights are sums of
-// two f16 values, so that results are as good as in f32. A row's result does not depend on which rows
-// it shares a block with: masked keys weigh nothing.
+// two f16 values, so that results are as good as in f32. A row's result does not depend on which
+// rows it shares a block with: masked keys weigh nothing.
 #include "backends/cuda/kernels/kv_rows.cuh"
 #include "backends/cuda/kernels/mma.cuh"
 

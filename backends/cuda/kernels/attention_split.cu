@@ -1,7 +1,7 @@
 // attention of few tokens over f16 pages: bound by reading keys and values once. The keys are cut
 // into as many splits as fill the device; a block takes up to 4 query heads of one KV head and one
-// split, 8 or 16 lanes share a key. The last block of a (token, heads) to finish merges the splits in
-// their order. Splits depend on the number of keys alone.
+// split, 8 or 16 lanes share a key. The last block of a (token, heads) to finish merges the splits
+// in their order. Splits depend on the number of keys alone.
 #include "backends/cuda/kernels/attention_split.cuh"
 #include "backends/cuda/kernels/kv_rows.cuh"
 #include "backends/cuda/kernels/softmax.cuh"
@@ -188,8 +188,8 @@ __device__ float merge_all(const float* from, int n, std::int64_t stride, int d,
 
 /// Heads of the step's token into shared memory, and its key and value where this block has them.
 template <int kDim>
-__device__ void prepare(Shared<kDim>& s, const SplitArgs& a, const float* q, int heads, int kv_head,
-                        bool newest) {
+__device__ void prepare(
+    Shared<kDim>& s, const SplitArgs& a, const float* q, int heads, int kv_head, bool newest) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (warp < kHeads) {
     prepare_head<kDim>(s, a.q_work, q + min(warp, heads - 1) * kDim,
@@ -205,7 +205,11 @@ __device__ void prepare(Shared<kDim>& s, const SplitArgs& a, const float* q, int
 
 /// Merges the warps: results, or one split's part of them.
 template <int kDim>
-__device__ void merge_warps(Shared<kDim>& s, Sums& sums, int heads, float* out, float* partial,
+__device__ void merge_warps(Shared<kDim>& s,
+                            Sums& sums,
+                            int heads,
+                            float* out,
+                            float* partial,
                             std::int64_t partial_stride) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   merge_warp<kDim>(sums);

@@ -15,8 +15,8 @@ struct HeadWork {
 };
 
 struct SplitArgs {
-  const float* q;          // [tokens, heads * head_dim]
-  const float *k, *v;      // [1, kv_heads * head_dim], appended first; null: they are in the pages
+  const float* q;      // [tokens, heads * head_dim]
+  const float *k, *v;  // [1, kv_heads * head_dim], appended first; null: they are in the pages
   HeadWork q_work, k_work;
   float* out;
   float* partial;           // [token, head, split] x (head_dim sums, maximum, sum)
@@ -25,7 +25,6 @@ struct SplitArgs {
   AttentionAttr attr;
 };
 
-/// REQUIRES: attention_split_fits().
 cudaError_t launch_attention_split(const SplitArgs& args, int max_tokens, const Launch& launch);
 
 }  // namespace runnel::cuda

@@ -12,8 +12,8 @@ namespace runnel::cuda {
 
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
-/// Lets the next kernel start, then waits for the one before. Every kernel of a step calls it before
-/// it touches anything but weights.
+/// Lets the next kernel start, then waits for the one before. Every kernel of a step calls it
+/// before it touches anything but weights.
 __device__ inline void allow_next() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");

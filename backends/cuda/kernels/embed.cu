@@ -84,8 +84,7 @@ cudaError_t embed(const Step& step, const Launch& launch) {
   if (table.dtype == DType::f32) return run(embed_plain<float>);
   if (table.dtype == DType::f16) return run(embed_plain<__half>);
   if (table.dtype == DType::bf16) return run(embed_plain<__nv_bfloat16>);
-  return with_format(table.dtype,
-                     [&]<class Format>() { return run(embed_packed<Format>); });
+  return with_format(table.dtype, [&]<class Format>() { return run(embed_packed<Format>); });
 }
 
 }  // namespace runnel::cuda

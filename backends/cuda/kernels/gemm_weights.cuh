@@ -110,7 +110,8 @@ template <class F>
 inline auto with_row(quant::DType type, F&& f) {
   if (type == quant::DType::f16) return f.template operator()<HalfRow>();
   if (type == quant::DType::bf16) return f.template operator()<BfloatRow>();
-  return with_format(type, [&]<class Format>() { return f.template operator()<PackedRow<Format>>(); });
+  return with_format(type,
+                     [&]<class Format>() { return f.template operator()<PackedRow<Format>>(); });
 }
 
 }  // namespace runnel::cuda

@@ -15,9 +15,13 @@ __device__ void put(__half* to, float x) {
 }
 
 template <class T>
-__global__ void append_kernel(
-    const float* k, const float* v, int k_state, int v_state, int heads, int dh,
-    const StepData* step) {
+__global__ void append_kernel(const float* k,
+                              const float* v,
+                              int k_state,
+                              int v_state,
+                              int heads,
+                              int dh,
+                              const StepData* step) {
   begin_step();
   const int t = blockIdx.x, place = kv_position(step) + t;
   if (t >= step->n_tokens || place < step->kv_keep - step->kv_gap) return;

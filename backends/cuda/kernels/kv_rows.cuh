@@ -62,9 +62,8 @@ struct TilePart {
 };
 __device__ inline TilePart tile_part(
     std::byte* const* pages, quant::KvFormat format, int place, int head, int part, int parts) {
-  const std::byte* block =
-      pages[place / kPage] +
-      (std::int64_t{head} * parts + part) * (4 * tile_bytes(format) + kPage * 2);
+  const std::byte* block = pages[place / kPage] + (std::int64_t{head} * parts + part) *
+                                                      (4 * tile_bytes(format) + kPage * 2);
   const int tile = place % kPage / kTile;
   return {reinterpret_cast<const std::uint8_t*>(block) + tile * tile_bytes(format),
           reinterpret_cast<const __half*>(block + 4 * tile_bytes(format)) + tile * kTile};
@@ -83,8 +82,7 @@ struct TileLevels {
   int level[8];
 };
 __device__ inline TileLevels tile_levels(quant::KvFormat format) {
-  if (format == quant::KvFormat::kt4)
-    return {8, 2.733f, {6, 18, 31, 44, 58, 75, 96, 127}};
+  if (format == quant::KvFormat::kt4) return {8, 2.733f, {6, 18, 31, 44, 58, 75, 96, 127}};
   if (format == quant::KvFormat::kt3) return {4, 2.1519f, {14, 45, 79, 127}};
   return {2, 1.5104f, {38, 127}};
 }
@@ -98,8 +96,7 @@ __device__ inline int tile_level(quant::KvFormat format, const std::uint8_t* cod
     code = codes[v / 2 * 64 + b] >> (v % 2 * 4) & 15;
   } else {
     code = codes[v / 4 * 64 + b] >> (v % 4 * 2) & 3;
-    if (format == quant::KvFormat::kt3)
-      code |= (codes[256 + v / 8 * 64 + b] >> (v % 8) & 1) << 2;
+    if (format == quant::KvFormat::kt3) code |= (codes[256 + v / 8 * 64 + b] >> (v % 8) & 1) << 2;
   }
   const TileLevels levels = tile_levels(format);
   const int i = code >= levels.n ? code - levels.n : levels.n - 1 - code;

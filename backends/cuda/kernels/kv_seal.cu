@@ -91,8 +91,7 @@ __device__ __half encode_bytes(const float (&x)[4], int (&code)[4]) {
   const float value = __half2float(scale);
   const float inverse = value > 0.0f ? __fdiv_rn(1.0f, value) : 0.0f;
   for (int i = 0; i < 4; ++i)
-    code[i] = static_cast<int>(
-        fminf(fmaxf(rintf(__fmul_rn(finite[i], inverse)), -127.0f), 127.0f));
+    code[i] = static_cast<int>(fminf(fmaxf(rintf(__fmul_rn(finite[i], inverse)), -127.0f), 127.0f));
   return scale;
 }
 
@@ -161,8 +160,9 @@ cudaError_t kv_seal(const Step& step, const Launch& launch) {
   args.recent = attr.recent;
   // Not sealed yet are at most what the window holds and the step brings.
   const std::int64_t tokens = window.shape[1] + k.rows();
-  return start(launch, seal_kernel, grid_of(ceil_div(tokens, kTile) + 1, args.heads * args.parts, 2),
-               kThreads, 0, args, launch.step);
+  return start(launch, seal_kernel,
+               grid_of(ceil_div(tokens, kTile) + 1, args.heads * args.parts, 2), kThreads, 0, args,
+               launch.step);
 }
 
 }  // namespace runnel::cuda

@@ -19,9 +19,8 @@ cudaError_t launch_matvec(const MatvecArgs& given, int max_rows, const Launch& l
   if (args.type == quant::DType::f32) return matvec_of<PlainF32>(args, max_rows, launch);
   if (args.type == quant::DType::f16) return matvec_of<PlainF16>(args, max_rows, launch);
   if (args.type == quant::DType::bf16) return matvec_of<PlainBf16>(args, max_rows, launch);
-  return with_format(args.type, [&]<class Format>() {
-    return matvec_of<Format>(args, max_rows, launch);
-  });
+  return with_format(args.type,
+                     [&]<class Format>() { return matvec_of<Format>(args, max_rows, launch); });
 }
 
 cudaError_t matvec(const Step& step, const Launch& launch) {

@@ -11,8 +11,8 @@ struct Matrix {
   int rows;
   int code_bytes, scale_bytes;  // of 32 values
   float* out;                   // [tokens, rows]
-  const float* bias;      // [rows] or null
-  const float* residual;  // [tokens, rows], added to the result, or null; may be `out`
+  const float* bias;            // [rows] or null
+  const float* residual;        // [tokens, rows], added to the result, or null; may be `out`
 };
 
 /// The short convolution behind one product, of one token.
@@ -30,15 +30,14 @@ struct MatvecArgs {
   quant::DType type;  // of all matrices
   int n_matrices;
   bool prefetches;  // weights, before x is there
-  int n_results;  // of a token
+  int n_results;    // of a token
   Combine combine;
-  int lanes;  // that share a row: 8, 16 or 32
-  Rows rows;  // of results
+  int lanes;                       // that share a row: 8, 16 or 32
+  Rows rows;                       // of results
   const std::int32_t* expert_ids;  // [rows]: which of n_experts matrices; null: there is one
   int rows_per_x, n_experts;
   ConvTail conv;
 };
-
 
 /// What of `w` a product reads; outputs and the rest are the caller's.
 inline Matrix matrix_of(const Operand& w, float* out) {

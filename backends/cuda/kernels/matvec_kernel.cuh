@@ -88,7 +88,8 @@ __device__ void compute(const MatvecArgs& a,
   const float bias = writes && m.bias != nullptr ? m.bias[place.row] : 0.0f;
   float first[kTokens] = {}, second[kTokens] = {}, third[kTokens] = {};
   Weights<Format>::dot(m.planes, row, a.k, x, sub, a.lanes, first);
-  if constexpr (combine == Combine::swiglu) Weights<Format>::dot(a.matrix[1].planes, row, a.k, x, sub, a.lanes, second);
+  if constexpr (combine == Combine::swiglu)
+    Weights<Format>::dot(a.matrix[1].planes, row, a.k, x, sub, a.lanes, second);
   if constexpr (combine == Combine::conv) {
     Weights<Format>::dot(m.planes, row + m.rows / 3, a.k, x, sub, a.lanes, second);
     Weights<Format>::dot(m.planes, row + 2 * (m.rows / 3), a.k, x, sub, a.lanes, third);
@@ -161,10 +162,10 @@ __global__ void __launch_bounds__(kMatvecThreads, 2)
   load_x<X, kTokens>(x, a, norm, first_row, n_rows);
   const int per_warp = 32 / a.lanes, lane = threadIdx.x % 32;
   const int n_warps = static_cast<int>(gridDim.x) * kWarps;
-  for (int w = static_cast<int>(blockIdx.x) * kWarps + threadIdx.x / 32;
-       w * per_warp < a.n_results; w += n_warps)
-    compute<Format, kTokens, combine>(a, x, w * per_warp + lane / a.lanes, first_row, n_rows, expert,
-                                 step);
+  for (int w = static_cast<int>(blockIdx.x) * kWarps + threadIdx.x / 32; w * per_warp < a.n_results;
+       w += n_warps)
+    compute<Format, kTokens, combine>(a, x, w * per_warp + lane / a.lanes, first_row, n_rows,
+                                      expert, step);
 }
 
 template <class Format, int kTokens, Combine combine>

@@ -76,7 +76,9 @@ struct ByteX {
 
   __device__ ByteX(std::byte* shared, int k) : base(shared), units(k / kUnit) {}
   /// Bytes of a row, a multiple of 16.
-  __host__ __device__ static int row_bytes(int units) { return (units * (kUnit + 12) + 15) / 16 * 16; }
+  __host__ __device__ static int row_bytes(int units) {
+    return (units * (kUnit + 12) + 15) / 16 * 16;
+  }
   static std::size_t bytes(int k) { return std::size_t(kTokens) * row_bytes(k / kUnit); }
   __device__ std::byte* row(int t) const { return base + t * row_bytes(units); }
   __device__ uint4 half(int t, int unit, int h) const {
@@ -88,7 +90,8 @@ struct ByteX {
   __device__ void store(int t, int k, const RowPart& row) {
 #pragma unroll
     for (int c = 0; c < kRowParts; ++c)
-      if (c * kMatvecThreads < k / 4) store_four(t, k, c * kMatvecThreads + threadIdx.x, row.part[c]);
+      if (c * kMatvecThreads < k / 4)
+        store_four(t, k, c * kMatvecThreads + threadIdx.x, row.part[c]);
   }
   /// Rows of any length.
   __device__ void store(int t, int k, const float* x, const float* norm, float scale) {
@@ -136,8 +139,7 @@ __device__ inline void normalise(RowPart& row, const RowPart& norm, int k, float
 /// Brings a block's rows of x into shared memory, normalised where asked for. `norm`: its weights,
 /// loaded already where rows fit registers.
 template <class X, int kTokens>
-__device__ void load_x(
-    X& to, const MatvecArgs& a, const RowPart& norm, int first_row, int n_rows) {
+__device__ void load_x(X& to, const MatvecArgs& a, const RowPart& norm, int first_row, int n_rows) {
   for (int t = 0; t < kTokens && first_row + t < n_rows; ++t) {
     const int row = a.expert_ids != nullptr ? (first_row + t) / a.rows_per_x : first_row + t;
     const float* x = a.x + std::int64_t{row} * a.k;

@@ -79,8 +79,8 @@ __global__ void route_kernel(RouteArgs a, const StepData* step) {
 
 cudaError_t moe_route(const Step& step, const Launch& launch) {
   const Operand& logits = step.in[0];
-  const RouteArgs args{logits.f32(),        step.in[1].f32(), step.out[0].f32(),
-                       step.out[1].ids(),   logits.cols(),    step.attr_as<MoeRouteAttr>(),
+  const RouteArgs args{logits.f32(),      step.in[1].f32(), step.out[0].f32(),
+                       step.out[1].ids(), logits.cols(),    step.attr_as<MoeRouteAttr>(),
                        logits.used()};
   return start(launch, route_kernel, grid_of(logits.rows()), kThreads,
                static_cast<std::size_t>(logits.cols()) * 2 * sizeof(float), args, launch.step);

@@ -45,8 +45,7 @@ __global__ void pack_kernel(PackArgs a, int block_bytes) {
   constexpr int kUnits = Format::kBlock / kUnit;
   const std::int64_t unit = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (unit >= a.n_blocks * kUnits) return;
-  const auto* block =
-      reinterpret_cast<const std::uint8_t*>(a.raw) + unit / kUnits * block_bytes;
+  const auto* block = reinterpret_cast<const std::uint8_t*>(a.raw) + unit / kUnits * block_bytes;
   const int part = static_cast<int>(unit % kUnits);
   const std::int64_t index = a.first_block * kUnits + unit;
   auto* to = reinterpret_cast<std::uint8_t*>(a.to);

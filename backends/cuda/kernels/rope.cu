@@ -27,9 +27,7 @@ __device__ void rotate_head(const RopeArgs& a, const float* table, const float* 
     for (int i = lane; i < a.head_dim; i += 32) squares += x[i] * x[i];
     scale = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(a.head_dim) + a.eps);
   }
-  const auto value = [&](int i) {
-    return a.weight != nullptr ? x[i] * scale * a.weight[i] : x[i];
-  };
+  const auto value = [&](int i) { return a.weight != nullptr ? x[i] * scale * a.weight[i] : x[i]; };
   const bool half = a.style == RopeStyle::half;
   for (int i = lane; i < pairs; i += 32) {
     const int first = half ? i : 2 * i, second = half ? i + pairs : 2 * i + 1;
@@ -67,9 +65,9 @@ cudaError_t run(const Step& step,
                 const Operand& factors) {
   const Operand& x = step.in[0];
   const auto& attr = step.attr_as<RopeAttr>();
-  const RopeArgs args{x.f32(),       step.out[0].f32(), weight ? weight->f32() : nullptr,
-                      factors.f32(), step.device_constants,  x.cols(),
-                      attr.head_dim, attr.rotary_dim,   attr.style,
+  const RopeArgs args{x.f32(),       step.out[0].f32(),     weight ? weight->f32() : nullptr,
+                      factors.f32(), step.device_constants, x.cols(),
+                      attr.head_dim, attr.rotary_dim,       attr.style,
                       attr.eps};
   return start(launch, rope_kernel, grid_of(x.rows()), kThreads,
                static_cast<std::size_t>(attr.rotary_dim) * sizeof(float), args, launch.step);

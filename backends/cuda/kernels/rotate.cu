@@ -1,6 +1,6 @@
 // rotate: gains, signed Hadamard transform of every 64 values, rounding to f16; each optional. One
-// warp per 64 values, two in each lane; stages with distance 1, 2, .. 32, each one rounded addition,
-// as in quant/hadamard.h.
+// warp per 64 values, two in each lane; stages with distance 1, 2, .. 32, each one rounded
+// addition, as in quant/hadamard.h.
 #include "backends/cuda/kernels/device.cuh"
 
 namespace runnel::cuda {

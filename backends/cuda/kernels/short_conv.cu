@@ -53,15 +53,21 @@ __global__ void ring_kernel(ConvArgs a, const StepData* step) {
 cudaError_t short_conv(const Step& step, const Launch& launch) {
   const Operand &bcx = step.in[0], &filter = step.in[1], &ring = step.in[2];
   const int d = static_cast<int>(filter.shape[0]);
-  const ConvArgs args{bcx.f32(), filter.f32(), step.in[3].f32(),
-                      step.out[0].f32(), d, filter.cols(),
-                      static_cast<int>(ring.shape[0]), ring.state_index};
+  const ConvArgs args{bcx.f32(),
+                      filter.f32(),
+                      step.in[3].f32(),
+                      step.out[0].f32(),
+                      d,
+                      filter.cols(),
+                      static_cast<int>(ring.shape[0]),
+                      ring.state_index};
   const std::int64_t blocks = ceil_div(d, kThreads);
-  const cudaError_t error = start(launch, conv_kernel, grid_of(blocks, bcx.rows()), kThreads, 0,
-                                  args, launch.step);
+  const cudaError_t error =
+      start(launch, conv_kernel, grid_of(blocks, bcx.rows()), kThreads, 0, args, launch.step);
   if (error != cudaSuccess) return error;
-  return start(launch, ring_kernel, grid_of(blocks, std::min<std::int64_t>(bcx.rows(), args.ring_columns)),
-               kThreads, 0, args, launch.step);
+  return start(launch, ring_kernel,
+               grid_of(blocks, std::min<std::int64_t>(bcx.rows(), args.ring_columns)), kThreads, 0,
+               args, launch.step);
 }
 
 }  // namespace runnel::cuda
