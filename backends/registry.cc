@@ -4,11 +4,20 @@
 
 #include "backends/cpu/cpu.h"
 #include "backends/reference/reference.h"
+#ifdef RUNNEL_HAS_CUDA
+#include "backends/cuda/cuda.h"
+#endif
 
 namespace runnel {
 
 std::span<const BackendInfo> backend_registry() {
-  static const std::array<BackendInfo, 2> kBackends{cpu::backend_info(), reference::backend_info()};
+  static const std::array kBackends = std::to_array<BackendInfo>({
+#ifdef RUNNEL_HAS_CUDA
+      cuda::backend_info(),
+#endif
+      cpu::backend_info(),
+      reference::backend_info(),
+  });
   return kBackends;
 }
 

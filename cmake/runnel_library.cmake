@@ -60,12 +60,18 @@ function(runnel_library)
   foreach(folder ${folders})
     list(APPEND objects $<TARGET_OBJECTS:${folder}>)
   endforeach()
+  get_property(made_objects GLOBAL PROPERTY RUNNEL_OBJECTS) # by other compilers than CMake's
+  list(APPEND objects ${made_objects})
   runnel_external_links("${folders}" links)
   runnel_link_names("${links}" names)
   set_property(GLOBAL PROPERTY RUNNEL_LINK_NAMES ${names})
 
   add_library(runnel_static STATIC ${objects})
   add_library(runnel_shared SHARED ${objects})
+  if(TARGET runnel_cuda)
+    add_dependencies(runnel_static runnel_cuda)
+    add_dependencies(runnel_shared runnel_cuda)
+  endif()
   foreach(kind static shared)
     target_include_directories(runnel_${kind} INTERFACE
       $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -1,0 +1,42 @@
+// q5_1: 5-bit codes, an f16 scale and an f16 offset a unit.
+#pragma once
+#include "backends/cuda/formats/unit.cuh"
+
+namespace runnel::cuda {
+
+struct Q5_1 {
+  static constexpr quant::DType kType = quant::DType::q5_1;
+  static constexpr int kBlock = 32;  // values
+  static constexpr int kCodeBits = 4;
+
+  struct Raw {
+    uint4 codes;
+    std::uint32_t high, scales;
+  };
+  static __device__ Raw load(const Planes& p, std::int64_t unit) {
+    return {unit::load<uint4>(p.at[0], unit), unit::load<std::uint32_t>(p.at[1], unit),
+            unit::load<std::uint32_t>(p.at[2], unit)};
+  }
+  static __device__ Unit decode(const Raw& raw) {
+    Unit u;
+    unit::nibbles(raw.codes, u.code);
+    unit::add_bits(raw.high, 4, u.code);
+    const float2 s = unit::halves(raw.scales);
+    unit::scale_all(u, s.x, s.y);
+    return u;
+  }
+
+  // From a block as it is in the file:
+  static __device__ int code(const std::uint8_t* block, int n) {
+    return unit::nibble_at(block + 8, n, 16) | (block[4 + n / 8] >> (n % 8) & 1) << 4;
+  }
+  static __device__ void scales(const std::uint8_t* block, int part, std::uint8_t* to) {
+    (void)part;
+    unit::copy(block, 4, to);
+  }
+  static __device__ void head(const std::uint8_t* block, std::uint8_t* to) {
+    (void)block, (void)to;
+  }
+};
+
+}  // namespace runnel::cuda

@@ -1,0 +1,30 @@
+// Arguments of attention of few tokens; see attention_split.cu.
+#pragma once
+#include "backends/cuda/kernels/device.cuh"
+
+namespace runnel::cuda {
+
+/// What is done with a head before it is used: rms_norm, then rope; each optional.
+struct HeadWork {
+  const float* norm;  // [head_dim] or null
+  float eps;
+  const double* speed;   // [rotary_dim / 2] or null: no rope
+  const float* factors;  // [rotary_dim / 2] or null
+  int rotary_dim;
+  RopeStyle style;
+};
+
+struct SplitArgs {
+  const float* q;      // [tokens, heads * head_dim]
+  const float *k, *v;  // [1, kv_heads * head_dim], appended first; null: they are in the pages
+  HeadWork q_work, k_work;
+  float* out;
+  float* partial;           // [token, head, split] x (head_dim sums, maximum, sum)
+  std::uint32_t* counters;  // [token, kv_head, chunk of heads]
+  int k_state, v_state, n_splits, chunks;
+  AttentionAttr attr;
+};
+
+cudaError_t launch_attention_split(const SplitArgs& args, int max_tokens, const Launch& launch);
+
+}  // namespace runnel::cuda

@@ -1,0 +1,198 @@
+// Products of matrices with few rows of x: bound by reading the weights once. 8 to 32 lanes share a
+// row of W, so that a warp always has whole cache lines under way; every block keeps x in shared
+// memory. A result depends neither on the number of tokens nor on the grid.
+#pragma once
+#include "backends/cuda/kernels/matvec_dot.cuh"
+
+namespace runnel::cuda {
+namespace {
+
+constexpr int kWarps = kMatvecThreads / 32;
+
+__device__ float silu(float x) {
+  return x / (1.0f + expf(-x));
+}
+
+template <int kTokens>
+__device__ void reduce(float (&sum)[kTokens], int lanes) {
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t)
+    for (int i = lanes / 2; i > 0; i /= 2) sum[t] += __shfl_xor_sync(kAllLanes, sum[t], i);
+}
+
+/// Which row of which matrix a result is.
+struct Place {
+  int matrix, row;
+};
+__device__ Place place_of(const MatvecArgs& a, int result) {
+  if (a.combine != Combine::rows) return {0, result};
+  int m = 0;
+  while (m + 1 < a.n_matrices && result >= a.matrix[m].rows) result -= a.matrix[m++].rows;
+  return {m, result};
+}
+
+/// What a channel's convolution needs besides B, C and x: loaded before the products, so that its
+/// latency hides behind theirs.
+struct Taps {
+  float filter[kMostTaps], before[kMostTaps], bias;
+  float* slot;  // of the step's own p
+
+  __device__ void load(const MatvecArgs& a, int c, const StepData* step) {
+    auto* ring = reinterpret_cast<float*>(pages_of(step, a.conv.state)[0]);
+    const int d = a.matrix[0].rows / 3, taps = a.conv.taps, pos = step->pos;
+#pragma unroll
+    for (int k = 0; k < kMostTaps; ++k) {
+      const int source = pos - (taps - 1) + k;
+      filter[k] = k < taps ? a.conv.filter[c * taps + k] : 0.0f;
+      before[k] = k < taps - 1 && source >= 0
+                      ? ring[std::int64_t{source % a.conv.ring_columns} * d + c]
+                      : 0.0f;
+    }
+    bias = a.conv.bias != nullptr ? a.conv.bias[c] : 0.0f;
+    slot = ring + std::int64_t{pos % a.conv.ring_columns} * d + c;
+  }
+  __device__ float convolve(int taps, float gate, float out_gate, float x) const {
+    const float p = __fmul_rn(gate, x);
+    float sum = 0;
+#pragma unroll
+    for (int k = 0; k < kMostTaps; ++k)
+      if (k < taps) sum += filter[k] * (k == taps - 1 ? p : before[k]);
+    *slot = p;
+    return out_gate * (sum + bias);
+  }
+};
+
+template <class Format, int kTokens, Combine combine>
+__device__ void compute(const MatvecArgs& a,
+                        const typename Weights<Format>::template X<kTokens>& x,
+                        int result,
+                        int first_row,
+                        int n_rows,
+                        std::int64_t expert,
+                        const StepData* step) {
+  const int sub = threadIdx.x % a.lanes;
+  const bool valid = result < a.n_results;
+  const Place place = place_of(a, valid ? result : a.n_results - 1);
+  const Matrix& m = a.matrix[place.matrix];
+  const std::int64_t row = expert * m.rows + place.row;
+  const bool writes = valid && sub == 0;
+  const int stride = combine == Combine::conv ? m.rows / 3 : m.rows;
+  Taps taps{};
+  if constexpr (combine == Combine::conv)
+    if (writes) taps.load(a, place.row, step);
+  float added[kTokens] = {};  // bias and residual
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t)
+    if (writes && first_row + t < n_rows && m.residual != nullptr)
+      added[t] = m.residual[std::int64_t{first_row + t} * stride + place.row];
+  const float bias = writes && m.bias != nullptr ? m.bias[place.row] : 0.0f;
+  float first[kTokens] = {}, second[kTokens] = {}, third[kTokens] = {};
+  Weights<Format>::dot(m.planes, row, a.k, x, sub, a.lanes, first);
+  if constexpr (combine == Combine::swiglu)
+    Weights<Format>::dot(a.matrix[1].planes, row, a.k, x, sub, a.lanes, second);
+  if constexpr (combine == Combine::conv) {
+    Weights<Format>::dot(m.planes, row + m.rows / 3, a.k, x, sub, a.lanes, second);
+    Weights<Format>::dot(m.planes, row + 2 * (m.rows / 3), a.k, x, sub, a.lanes, third);
+    reduce(third, a.lanes);
+  }
+  __syncwarp();
+  reduce(first, a.lanes);
+  if constexpr (combine != Combine::rows) reduce(second, a.lanes);
+  if (!writes) return;
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    if (first_row + t >= n_rows) break;
+    float value = first[t];
+    if constexpr (combine == Combine::swiglu) value = silu(value) * second[t];
+    if constexpr (combine == Combine::conv)
+      value = taps.convolve(a.conv.taps, value, second[t], third[t]);
+    m.out[std::int64_t{first_row + t} * stride + place.row] = added[t] + (value + bias);
+  }
+}
+
+/// Asks for up to `most` bytes to be brought into the L2 cache, by the lanes of a warp.
+__device__ void prefetch(const std::uint8_t* from, std::int64_t bytes, int most) {
+  const int n = static_cast<int>(bytes < most ? bytes : most);
+  for (int i = threadIdx.x % 32 * 128; i < n; i += 32 * 128)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i));
+}
+
+/// Before x is there: the beginning of what this warp reads first.
+__device__ void prefetch_weights(const MatvecArgs& a, int result) {
+  if (!a.prefetches || result >= a.n_results) return;
+  constexpr int kMost = 8192;
+  const int per_warp = 32 / a.lanes;
+  const Place place = place_of(a, result);
+  const int n_parts = a.combine == Combine::swiglu ? 2 : a.combine == Combine::conv ? 3 : 1;
+  for (int part = 0; part < n_parts; ++part) {
+    const Matrix& m = a.matrix[a.combine == Combine::swiglu ? part : place.matrix];
+    const std::int64_t row =
+        place.row + (a.combine == Combine::conv ? std::int64_t{part} * (m.rows / 3) : 0);
+    const std::int64_t units = a.k / kUnit;
+    const std::int64_t bytes = m.code_bytes * units;
+    prefetch(m.planes.at[0] + row * bytes, per_warp * bytes, kMost / n_parts);
+    const std::int64_t scales = m.scale_bytes * units;
+    if (scales > 0) prefetch(m.planes.at[2] + row * scales, per_warp * scales, kMost);
+  }
+}
+
+template <class Format, int kTokens, Combine combine>
+__global__ void __launch_bounds__(kMatvecThreads, 2)
+    matvec_kernel(const __grid_constant__ MatvecArgs a, const StepData* step) {
+  extern __shared__ uint4 shared[];
+  allow_next();
+  prefetch_weights(a, (static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32) *
+                          (32 / a.lanes));
+  // The step's data was there before the first kernel began; weights are there always.
+  const int n_rows = rows_in_use(a.rows, step), first_row = static_cast<int>(blockIdx.y) * kTokens;
+  RowPart norm;
+  if (a.norm != nullptr && fits_registers(a.k)) norm.load(a.norm, a.k);
+  wait_previous();
+  if (first_row >= n_rows) return;
+  std::int64_t expert = 0;
+  if (a.expert_ids != nullptr) {
+    expert = a.expert_ids[first_row];
+    if (expert < 0 || expert >= a.n_experts) {
+      if (threadIdx.x == 0) *step->failure = static_cast<std::int32_t>(Failure::expert_id);
+      return;
+    }
+  }
+  using X = typename Weights<Format>::template X<kTokens>;
+  X x(reinterpret_cast<std::byte*>(shared), a.k);
+  load_x<X, kTokens>(x, a, norm, first_row, n_rows);
+  const int per_warp = 32 / a.lanes, lane = threadIdx.x % 32;
+  const int n_warps = static_cast<int>(gridDim.x) * kWarps;
+  for (int w = static_cast<int>(blockIdx.x) * kWarps + threadIdx.x / 32; w * per_warp < a.n_results;
+       w += n_warps)
+    compute<Format, kTokens, combine>(a, x, w * per_warp + lane / a.lanes, first_row, n_rows,
+                                      expert, step);
+}
+
+template <class Format, int kTokens, Combine combine>
+cudaError_t run(const MatvecArgs& args, int max_rows, const Launch& launch) {
+  using X = typename Weights<Format>::template X<kTokens>;
+  const std::int64_t warps = ceil_div(args.n_results, 32 / args.lanes);
+  const std::int64_t blocks =
+      std::min<std::int64_t>(ceil_div(warps, kWarps), launch.caps.n_sms * kBlocksPerSm);
+  return start(launch, matvec_kernel<Format, kTokens, combine>,
+               grid_of(blocks, ceil_div(max_rows, kTokens)), kMatvecThreads, X::bytes(args.k), args,
+               launch.step);
+}
+
+}  // namespace
+
+template <class Format>
+cudaError_t matvec_of(const MatvecArgs& args, int max_rows, const Launch& launch) {
+  constexpr int kFewTokens = 4;
+  constexpr std::size_t kEnough = 96 * 1024;  // shared bytes that every device has
+  using X = typename Weights<Format>::template X<kFewTokens>;
+  if (args.combine == Combine::conv) return run<Format, 1, Combine::conv>(args, max_rows, launch);
+  const bool one = max_rows == 1 || args.expert_ids != nullptr || X::bytes(args.k) > kEnough;
+  if (args.combine == Combine::swiglu)
+    return one ? run<Format, 1, Combine::swiglu>(args, max_rows, launch)
+               : run<Format, kFewTokens, Combine::swiglu>(args, max_rows, launch);
+  return one ? run<Format, 1, Combine::rows>(args, max_rows, launch)
+             : run<Format, kFewTokens, Combine::rows>(args, max_rows, launch);
+}
+
+}  // namespace runnel::cuda
