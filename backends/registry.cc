@@ -4,11 +4,20 @@
 
 #include "backends/cpu/cpu.h"
 #include "backends/reference/reference.h"
+#if RUNNEL_HAS_VULKAN
+#include "backends/vulkan/vulkan.h"
+#endif
 
 namespace runnel {
 
 std::span<const BackendInfo> backend_registry() {
-  static const std::array<BackendInfo, 2> kBackends{cpu::backend_info(), reference::backend_info()};
+  static const std::array kBackends{
+#if RUNNEL_HAS_VULKAN
+      vulkan::backend_info(),
+#endif
+      cpu::backend_info(),
+      reference::backend_info(),
+  };
   return kBackends;
 }
 

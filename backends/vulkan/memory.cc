@@ -99,6 +99,14 @@ Result<const Block*> Memory::allocate_block(std::size_t bytes, Residence residen
   return static_cast<const Block*>(blocks_.back().get());
 }
 
+void Memory::release_block(const Block* block) {
+  (void)device_.wait();
+  const auto found = std::ranges::find_if(blocks_, [&](auto& b) { return b.get() == block; });
+  if (found == blocks_.end()) return;
+  destroy(**found);
+  blocks_.erase(found);
+}
+
 /// First fit; a new block when nothing fits. Blocks of states double up to what one binding holds.
 Result<Memory::Piece> Memory::cut(std::size_t bytes, bool state) {
   const std::size_t needed = align_up(std::max<std::size_t>(bytes, 1), kAlignment);

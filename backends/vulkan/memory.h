@@ -42,8 +42,9 @@ class Memory {
   Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes);
   /// A Buffer for a weight; content is undefined. ERRORS: out_of_memory.
   Result<std::unique_ptr<Buffer>> allocate_weight(std::size_t bytes);
-  /// A block of its own, until the Memory goes. ERRORS: out_of_memory.
+  /// A block of its own, until release_block(). ERRORS: out_of_memory.
   Result<const Block*> allocate_block(std::size_t bytes, Residence residence);
+  void release_block(const Block* block);
   Status upload(const Block& block, std::size_t offset, std::span<const std::byte> src);
   /// Waits for what was submitted. ERRORS: device_lost.
   Status download(std::span<std::byte> dst, const Block& block, std::size_t offset);

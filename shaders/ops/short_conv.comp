@@ -12,6 +12,8 @@ layout(set = 0, binding = 1, std430) readonly buffer Filter { float taps[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Bias { float bias[]; };
 layout(set = 0, binding = 3, std430) writeonly buffer Y { float y[]; };
 
+const uint kFilterStride = 32u;  // rows of short matrices are padded to a group
+
 float product(uint t, uint c) { return bcx[t * 3u * p.d + c] * bcx[(t * 3u + 2u) * p.d + c]; }
 
 float row(uint t, uint c, uvec2 ring) {
@@ -22,7 +24,7 @@ float row(uint t, uint c, uvec2 ring) {
     const float v = source >= 0
         ? product(uint(source), c)
         : uintBitsToFloat(state_blocks[ring.x].words[ring.y + uint(step.pos + source) % p.columns * p.d + c]);
-    sum += taps[c * p.taps + k] * v;
+    sum += taps[c * kFilterStride + k] * v;
   }
   if (p.has_bias != 0u) sum += bias[c];
   return bcx[(t * 3u + 1u) * p.d + c] * sum;
