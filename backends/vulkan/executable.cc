@@ -247,12 +247,12 @@ void VulkanExecutable::barrier(VkAccessFlags before, VkAccessFlags after) const 
   memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
   memory.srcAccessMask = before;
   memory.dstAccessMask = after;
-  const VkPipelineStageFlags to = (after & VK_ACCESS_HOST_READ_BIT) ? VK_PIPELINE_STAGE_HOST_BIT
-                                  : (after & kTransfer) ? VK_PIPELINE_STAGE_TRANSFER_BIT
-                                                        : VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
-  const VkPipelineStageFlags from =
-      VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
-      ((before & kTransfer) ? VK_PIPELINE_STAGE_TRANSFER_BIT : VkPipelineStageFlags{0});
+  constexpr VkPipelineStageFlags kHost = VK_PIPELINE_STAGE_HOST_BIT,
+                                 kCopy = VK_PIPELINE_STAGE_TRANSFER_BIT,
+                                 kCompute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
+  const bool to_host = (after & VK_ACCESS_HOST_READ_BIT) != 0;
+  const VkPipelineStageFlags to = to_host ? kHost : (after & kTransfer) != 0 ? kCopy : kCompute;
+  const VkPipelineStageFlags from = (before & kTransfer) != 0 ? kCompute | kCopy : kCompute;
   m_.device.api().CmdPipelineBarrier(commands_, from, to, 0, 1, &memory, 0, nullptr, 0, nullptr);
 }
 

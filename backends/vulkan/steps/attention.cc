@@ -18,7 +18,7 @@ Step with_spans(const Graph& graph, const Node& node, Bindings bindings, Dispatc
   Step step;
   const bool split = graph.max_tokens() <= 8;
   const std::uint32_t n_parts = split ? u32(kMaxSpans) : 1;
-  d.push.back(n_parts);
+  d.push.push_back(n_parts);
   d.push.push_back(bits(attr.scale));
   d.grid = {split ? Extent{1, 0, 1, true} : Extent{}, Extent{u32(attr.n_heads)}, Extent{0, 1, 1}};
   if (!split) {
