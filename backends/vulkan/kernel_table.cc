@@ -32,6 +32,29 @@ bool subgroup_matrix(const Graph& graph, const Node& node, const Caps& caps) {
 bool subgroup_pair(const Graph& graph, const Node& node, const Caps& caps) {
   return caps.subgroup_arithmetic && pair_fits(graph, node, caps);
 }
+bool one_row(const Graph& graph, const Node& node, const Caps& caps) {
+  return subgroup_matrix(graph, node, caps) && steps::is_row_product(graph, node);
+}
+bool one_row_pair(const Graph& graph, const Node& node, const Caps& caps) {
+  return subgroup_pair(graph, node, caps) && steps::is_row_product(graph, node);
+}
+/// The matrix units take 16 x 16 x 16, and a workgroup's tiles fit.
+bool matrix_units(const Graph& graph, const Node& node, const Caps& caps) {
+  constexpr std::size_t kTiles = 46080;
+  return caps.matrix.m == 16 && caps.matrix.n == 16 && caps.matrix.k == 16 &&
+         caps.subgroup_size == 32 && caps.shared_bytes >= kTiles &&
+         matrix_fits(graph, node, caps) && steps::is_matrix_product(graph, node);
+}
+bool matrix_units_pair(const Graph& graph, const Node& node, const Caps& caps) {
+  return pair_fits(graph, node, caps) && matrix_units(graph, node, caps);
+}
+/// What attention_row was written for.
+bool usual_heads(const Graph& graph, const Node& node, const Caps& caps) {
+  const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
+  return caps.subgroup_arithmetic && attr != nullptr &&
+         (attr->head_dim == 64 || attr->head_dim == 128) &&
+         attr->n_heads / attr->n_kv_heads <= 8 && graph.value(node.in[1]).dtype == DType::f16;
+}
 /// Filters become f32.
 bool short_filter(const Graph& graph, const Node& node, const Caps&) {
   return becomes_f32(graph.value(node.in[1]));
@@ -50,12 +73,15 @@ bool small_head(const Graph&, const Node& node, const Caps&) {
 constexpr std::array kRows = std::to_array<Row>({
     {Op::embed, "embed", table_fits, steps::embed},
     {Op::rms_norm, "rms_norm", always, steps::rms_norm},
+    {Op::matmul, "matvec row", one_row, steps::matvec_row},
+    {Op::matmul, "matrix units", matrix_units, steps::matmul},
     {Op::matmul, "matvec subgroup", subgroup_matrix, steps::matvec_subgroup},
     {Op::matmul, "matvec", matrix_fits, steps::matvec},
     {Op::add, "add", always, steps::elementwise},
     {Op::swiglu, "swiglu", always, steps::elementwise},
     {Op::rope, "rope", always, steps::rope},
     {Op::kv_append, "kv_append", always, steps::kv_append},
+    {Op::attention, "attention row", usual_heads, steps::attention_row},
     {Op::attention, "attention", small_head, steps::attention},
     {Op::rotate, "rotate", always, steps::rotate},
     {Op::kv_seal, "kv_seal", always, steps::kv_seal},
@@ -69,6 +95,8 @@ constexpr std::array kRows = std::to_array<Row>({
     {Op::last_row, "last_row", always, steps::last_row},
     {Op::argmax, "argmax", always, steps::argmax},
     {Op::add_rms_norm, "add_rms_norm", always, steps::add_rms_norm},
+    {Op::matmul_swiglu, "matvec row swiglu", one_row_pair, steps::matvec_row},
+    {Op::matmul_swiglu, "matrix units swiglu", matrix_units_pair, steps::matmul},
     {Op::matmul_swiglu, "matvec swiglu subgroup", subgroup_pair, steps::matvec_subgroup},
     {Op::matmul_swiglu, "matvec swiglu", pair_fits, steps::matvec},
     {Op::rms_norm_rope, "rms_norm_rope", always, steps::rope},

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "backends/vulkan/executable.h"
+#include "backends/vulkan/row_fusion.h"
 #include "backends/vulkan/weight_layout.h"
 #include "quant/codecs.h"
 #include "runtime/base/env.h"
@@ -151,7 +152,7 @@ std::size_t VulkanBackend::scratch_bytes(const Graph& graph, std::span<const Nod
   std::size_t most = 0;
   const std::vector<BufferView> nothing(graph.values().size());
   for (const Node& node : nodes) {
-    if (node.op != Op::attention && node.op != Op::tile_attention) continue;  // nobody else needs any
+    if (node.op == Op::rope || node.op == Op::rms_norm_rope) continue;  // read their weights
     const Row* row = find(graph, node);
     if (row == nullptr) continue;
     if (const Result<Step> step = row->prepare(graph, node, nothing); step.ok())
@@ -163,8 +164,23 @@ std::size_t VulkanBackend::scratch_bytes(const Graph& graph, std::span<const Nod
 Result<std::unique_ptr<Executable>> VulkanBackend::compile(const Graph& graph,
                                                            const Segment& segment) {
   std::vector<PlannedStep> steps;
+  RowFusions fusions;
+  if (device_->caps().subgroup_arithmetic) fusions = fuse_rows(graph, segment);
   for (std::size_t i = 0; i < segment.nodes.size(); ++i) {
     const Node& node = segment.nodes[i];
+    if (const auto fused = fusions.products.find(i); fused != fusions.products.end()) {
+      const Node& product = segment.nodes[fused->second.node];
+      RUNNEL_ASSIGN(Step step, steps::row_product(graph, product, segment.bindings,
+                                                  fused->second.product));
+      steps.push_back({std::move(step), i});
+    }
+    if (fusions.gone.contains(i)) continue;
+    if (fusions.norms.contains(i)) {
+      const Node norm{Op::rms_norm, {node.out[0], node.in[2]}, {node.out[1]}, node.attr, node.name};
+      RUNNEL_ASSIGN(Step step, steps::rms_norm(graph, norm, segment.bindings));
+      steps.push_back({std::move(step), i});
+      continue;
+    }
     const Row* row = find(graph, node);
     if (row == nullptr) return Status(Code::unsupported, node.name + ": no Vulkan kernel");
     Result<Step> step = row->prepare(graph, node, segment.bindings);

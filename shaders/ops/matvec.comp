@@ -26,6 +26,7 @@ layout(push_constant) uniform Push {
 #include "step.glsl"
 #include "weights.glsl"
 #include "format.glsl"
+#include "products.glsl"
 layout(set = 0, binding = 1, std430) readonly buffer X { float x[]; };
 layout(set = 0, binding = 1, std430) readonly buffer X4 { vec4 x4[]; };
 layout(set = 0, binding = 2, std430) writeonly buffer Y { float y[]; };
@@ -53,19 +54,6 @@ void load_x(uint t, uint g, out vec4 v[8]) {
     const uint col = 32u * g + j;
     v[j >> 2][j & 3u] = col < p.k ? x[t * p.k + col] : 0.0;
   }
-}
-
-float dot4(vec4 c[8], vec4 v[8], uint first) {
-  vec4 sum = c[first] * v[first];
-  sum = fma(c[first + 1u], v[first + 1u], sum);
-  sum = fma(c[first + 2u], v[first + 2u], sum);
-  sum = fma(c[first + 3u], v[first + 3u], sum);
-  return (sum.x + sum.y) + (sum.z + sum.w);
-}
-
-float sum16(vec4 v[8], uint first) {
-  const vec4 sum = (v[first] + v[first + 1u]) + (v[first + 2u] + v[first + 3u]);
-  return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
 /// Adds up acc[i] of all threads; the result is in acc[i] of thread 0 .. kValues - 1 as `total`.
@@ -116,14 +104,7 @@ void add_group(uint first_row, uint n0, uint g, uint t0, uint last_t) {
           half1 = sum16(v, 4u);
         }
         const uint i = (m * kRows + r) * kTokens + t;
-        const vec2 scale = s * kLevels;
-        acc[i] = fma(scale.x, dot4(c, v, 0u), acc[i]);
-        acc[i] = fma(scale.y, dot4(c, v, 4u), acc[i]);
-        if (kHasOffset) {
-          const vec2 offset = o - kBase * scale;
-          acc[i] = fma(offset.x, half0, acc[i]);
-          acc[i] = fma(offset.y, half1, acc[i]);
-        }
+        acc[i] = add_products(acc[i], c, s, o, v, half0, half1);
       }
     }
 }

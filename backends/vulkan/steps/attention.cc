@@ -77,6 +77,16 @@ Result<Step> attention(const Graph& graph, const Node& node, Bindings bindings) 
   return step;
 }
 
+Result<Step> attention_row(const Graph& graph, const Node& node, Bindings bindings) {
+  const auto& attr = attr_of<AttentionAttr>(node);
+  RUNNEL_ASSIGN(Step step, attention(graph, node, bindings));
+  Dispatch& d = step.dispatches.front();
+  d.shader = "attention_row.f16." + std::to_string(attr.head_dim);
+  d.constants = {128, u32(attr.n_heads / attr.n_kv_heads)};
+  d.grid[1] = Extent{u32(attr.n_kv_heads)};
+  return step;
+}
+
 Result<Step> kv_seal(const Graph& graph, const Node& node, Bindings bindings) {
   const auto& attr = attr_of<KvWindowAttr>(node);
   const Value& window = graph.value(node.in[4]);

@@ -27,4 +27,23 @@ Result<Step> tile_attention(const Graph& graph, const Node& node, Bindings bindi
 Result<Step> matvec(const Graph& graph, const Node& node, Bindings bindings);
 Result<Step> matvec_subgroup(const Graph& graph, const Node& node, Bindings bindings);
 
+/// The same for one row, by a kernel that can also norm the row and add a residual.
+struct RowProduct {
+  ValueId x = kNoValue, out = kNoValue;
+  ValueId residual = kNoValue;  // added to the result
+  ValueId norm = kNoValue;      // weight of an rms_norm of x
+  float eps = 0;
+};
+bool is_row_product(const Graph& graph, const Node& node);
+Result<Step> matvec_row(const Graph& graph, const Node& node, Bindings bindings);
+Result<Step> row_product(const Graph& graph,
+                         const Node& node,
+                         Bindings bindings,
+                         const RowProduct& product);
+/// matmul and matmul_swiglu of many rows on the matrix units, in f16 with f32 sums.
+bool is_matrix_product(const Graph& graph, const Node& node);
+Result<Step> matmul(const Graph& graph, const Node& node, Bindings bindings);
+/// attention over f16 pages with heads of 64 or 128 channels.
+Result<Step> attention_row(const Graph& graph, const Node& node, Bindings bindings);
+
 }  // namespace runnel::vulkan::steps
