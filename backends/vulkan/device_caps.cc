@@ -8,7 +8,7 @@ namespace {
 
 // What the shaders were written for; offsets in an arena are multiples of 64.
 constexpr std::uint32_t kMinBindings = 14, kMinInvocations = 256, kMaxOffsetAlignment = 64;
-constexpr std::size_t kMinShared = 16384;
+constexpr std::size_t kMinShared = 32768;
 
 bool has_extension(const VkApi& api, VkPhysicalDevice physical, std::string_view name) {
   std::uint32_t count = 0;

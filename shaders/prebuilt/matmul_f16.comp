@@ -1,6 +1,6 @@
 // Compiled by hand: prebuilt/README.md. Product of f16 matrices on the matrix units:
 // y[t][n] = factor[t] * dot(x[t], w[n]) (+ bias[n]). A workgroup of 8 subgroups makes TILE rows times
-// 128 columns, 64 values of K at a time: the next ones are fetched while these are multiplied.
+// 128 columns, 64 values of K at a time.
 // 2*T*N*K flops.
 #version 450
 #extension GL_KHR_cooperative_matrix : require
@@ -34,22 +34,14 @@ void main() {
   coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator> acc[kFragmentsM * kFragmentsN];
   [[unroll]] for (uint f = 0u; f < kFragmentsM * kFragmentsN; ++f)
     acc[f] = coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>(0.0);
-  uvec4 next_x[kLoadsX], next_w[kLoadsW];
   const uint lane_row = i / kDepth, lane_piece = i % kDepth;
-  for (uint at = 0u; at < pieces + kDepth; at += kDepth) {
-    if (at > 0u) {
-      barrier();
-      [[unroll]] for (uint j = 0u; j < kLoadsX; ++j) xs[(lane_row + 32u * j) * kStride + lane_piece] = next_x[j];
-      [[unroll]] for (uint j = 0u; j < kLoadsW; ++j) ws[(lane_row + 32u * j) * kStride + lane_piece] = next_w[j];
-      barrier();
-    }
+  for (uint at = 0u; at < pieces; at += kDepth) {
     const uint piece = at + lane_piece;
-    const bool there = piece < pieces;
     [[unroll]] for (uint j = 0u; j < kLoadsX; ++j)
-      next_x[j] = there ? x[min(t0 + lane_row + 32u * j, n_rows - 1u) * pieces + piece] : uvec4(0u);
+      xs[(lane_row + 32u * j) * kStride + lane_piece] = piece < pieces ? x[min(t0 + lane_row + 32u * j, n_rows - 1u) * pieces + piece] : uvec4(0u);
     [[unroll]] for (uint j = 0u; j < kLoadsW; ++j)
-      next_w[j] = there ? w[min(n0 + lane_row + 32u * j, p.n - 1u) * pieces + piece] : uvec4(0u);
-    if (at == 0u) continue;
+      ws[(lane_row + 32u * j) * kStride + lane_piece] = piece < pieces ? w[min(n0 + lane_row + 32u * j, p.n - 1u) * pieces + piece] : uvec4(0u);
+    barrier();
     [[unroll]] for (uint step_k = 0u; step_k < kDepth / 2u; ++step_k) {
       coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA> a[kFragmentsM];
       coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB> b;
@@ -63,6 +55,7 @@ void main() {
           acc[m * kFragmentsN + n] = coopMatMulAdd(a[m], b, acc[m * kFragmentsN + n]);
       }
     }
+    barrier();
   }
   const uint own = gl_SubgroupID * 256u;
   [[unroll]] for (uint m = 0u; m < kFragmentsM; ++m)
