@@ -11,12 +11,11 @@
 namespace runnel {
 
 std::span<const BackendInfo> backend_registry() {
-  static const std::array kBackends{
+  static const std::array kBackends {
 #if RUNNEL_HAS_VULKAN
-      vulkan::backend_info(),
+    vulkan::backend_info(),
 #endif
-      cpu::backend_info(),
-      reference::backend_info(),
+        cpu::backend_info(), reference::backend_info(),
   };
   return kBackends;
 }

@@ -19,11 +19,11 @@ struct CooperativeMatrix {
 
 /// What rows of the kernel table ask for, and limits.
 struct Caps {
-  std::string name, driver;           // for people
+  std::string name, driver;  // for people
   std::uint32_t vendor = 0, device = 0, driver_version = 0, api_version = 0;
   std::array<std::uint8_t, VK_UUID_SIZE> uuid{};  // of the pipeline cache: device and driver
-  bool is_software = false;           // a CPU that emulates a GPU
-  bool subgroup_arithmetic = false;   // subgroupAdd and subgroupMax in compute shaders
+  bool is_software = false;                       // a CPU that emulates a GPU
+  bool subgroup_arithmetic = false;               // subgroupAdd and subgroupMax in compute shaders
   std::uint32_t subgroup_size = 1;
   bool float16 = false, storage16 = false, storage8 = false, integer_dot = false;
   CooperativeMatrix matrix;

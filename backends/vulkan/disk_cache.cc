@@ -17,7 +17,8 @@ constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
 /// SOURCE: FNV-1a, 64 bits.
 std::uint64_t hash_of(std::span<const std::byte> bytes) {
   std::uint64_t hash = kOffsetBasis;
-  for (const std::byte b : bytes) hash = (hash ^ std::to_integer<std::uint64_t>(b)) * 0x100000001B3ull;
+  for (const std::byte b : bytes)
+    hash = (hash ^ std::to_integer<std::uint64_t>(b)) * 0x100000001B3ull;
   return hash;
 }
 

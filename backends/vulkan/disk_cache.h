@@ -1,6 +1,6 @@
 // Small files that outlive a run: compiled pipelines and verdicts about a driver. They lie in
-// $XDG_CACHE_HOME/runnel (or ~/.cache/runnel); RUNNEL_VULKAN_CACHE names another folder, "off" none.
-// Stateless.
+// $XDG_CACHE_HOME/runnel (or ~/.cache/runnel); RUNNEL_VULKAN_CACHE names another folder, "off"
+// none. Stateless.
 #pragma once
 #include <span>
 #include <string>

@@ -66,8 +66,8 @@ class VulkanExecutable final : public Executable, private Event {
   Machine& m_;
   std::int64_t max_tokens_;
   std::vector<PlannedStep> steps_;
-  std::vector<Bound> bound_;  // of all dispatches in order
-  std::vector<const Extent*> grids_;  // three per indirect dispatch
+  std::vector<Bound> bound_;                                 // of all dispatches in order
+  std::vector<const Extent*> grids_;                         // three per indirect dispatch
   std::vector<std::pair<std::size_t, std::int32_t>> pages_;  // state index, Step::recent
   std::size_t n_states_ = 0;
   const Block* scratch_ = nullptr;  // and constants behind it
@@ -148,9 +148,8 @@ Status VulkanExecutable::make_descriptor_pool() {
   info.maxSets = n_sets;
   info.poolSizeCount = 1;
   info.pPoolSizes = &size;
-  return to_status(
-      m_.device.api().CreateDescriptorPool(m_.device.handle(), &info, nullptr, &pool_),
-      "descriptor pool");
+  return to_status(m_.device.api().CreateDescriptorPool(m_.device.handle(), &info, nullptr, &pool_),
+                   "descriptor pool");
 }
 
 /// Pipeline, descriptor set and ranges of a dispatch.
@@ -205,7 +204,8 @@ Status VulkanExecutable::bind(const Dispatch& dispatch, std::size_t constant_at)
     bound.ranges.push_back({nullptr, index, index + 1, use.access});
   }
   bound.indirect = kDirect;
-  const bool fixed = std::ranges::all_of(dispatch.grid, [&](const Extent& e) { return is_static(e); });
+  const bool fixed =
+      std::ranges::all_of(dispatch.grid, [&](const Extent& e) { return is_static(e); });
   if (!fixed) {
     bound.indirect = grids_.size() / 3;
     if (bound.indirect >= StepMemory::kMaxIndirect)
@@ -328,10 +328,8 @@ Status VulkanExecutable::check_step(const StepParams& params, const StateTable& 
     return {Code::invalid_argument, "a step without its states"};
   const std::int64_t end = params.kv_pos() + params.n_tokens;
   for (const auto& [state, recent] : pages_) {
-    const std::int64_t needed =
-        recent < 0 ? end : quant::kv_sealed_before(end - 1, recent);
-    const auto n_pages =
-        static_cast<std::size_t>((needed + kPageTokens - 1) / kPageTokens);
+    const std::int64_t needed = recent < 0 ? end : quant::kv_sealed_before(end - 1, recent);
+    const auto n_pages = static_cast<std::size_t>((needed + kPageTokens - 1) / kPageTokens);
     if (states.states[state].buffers.size() < n_pages)
       return {Code::invalid_argument, "a KV page of the step is missing"};
   }
@@ -388,9 +386,8 @@ Status VulkanExecutable::time_nodes(std::span<std::int64_t> nanoseconds) {
   info.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
   info.queryType = VK_QUERY_TYPE_TIMESTAMP;
   info.queryCount = static_cast<std::uint32_t>(steps_.size() + 1);
-  return to_status(
-      m_.device.api().CreateQueryPool(m_.device.handle(), &info, nullptr, &queries_),
-      "vkCreateQueryPool");
+  return to_status(m_.device.api().CreateQueryPool(m_.device.handle(), &info, nullptr, &queries_),
+                   "vkCreateQueryPool");
 }
 
 }  // namespace

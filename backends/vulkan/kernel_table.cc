@@ -52,8 +52,8 @@ bool matrix_units_pair(const Graph& graph, const Node& node, const Caps& caps) {
 bool usual_heads(const Graph& graph, const Node& node, const Caps& caps) {
   const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
   return caps.subgroup_arithmetic && attr != nullptr &&
-         (attr->head_dim == 64 || attr->head_dim == 128) &&
-         attr->n_heads / attr->n_kv_heads <= 8 && graph.value(node.in[1]).dtype == DType::f16;
+         (attr->head_dim == 64 || attr->head_dim == 128) && attr->n_heads / attr->n_kv_heads <= 8 &&
+         graph.value(node.in[1]).dtype == DType::f16;
 }
 /// Filters become f32.
 bool short_filter(const Graph& graph, const Node& node, const Caps&) {

@@ -82,8 +82,9 @@ Result<std::unique_ptr<Block>> Memory::new_block(std::size_t bytes, Residence re
     const bool hidden = residence == Residence::device && staged_;
     if (hidden || (device_.memory().memoryTypes[type].propertyFlags & kHost) != kHost) return {};
     void* mapped = nullptr;
-    RUNNEL_TRY(to_status(
-        api.MapMemory(device_.handle(), block->memory, 0, VK_WHOLE_SIZE, 0, &mapped), "vkMapMemory"));
+    RUNNEL_TRY(
+        to_status(api.MapMemory(device_.handle(), block->memory, 0, VK_WHOLE_SIZE, 0, &mapped),
+                  "vkMapMemory"));
     block->mapped = static_cast<std::byte*>(mapped);
     return {};
   };
@@ -207,11 +208,10 @@ Result<VkCommandBuffer> Memory::take_pending() {
   barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
                           VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT |
                           VK_ACCESS_HOST_READ_BIT;
-  device_.api().CmdPipelineBarrier(
-      pending_, VK_PIPELINE_STAGE_TRANSFER_BIT,
-      VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT |
-          VK_PIPELINE_STAGE_HOST_BIT,
-      0, 1, &barrier, 0, nullptr, 0, nullptr);
+  device_.api().CmdPipelineBarrier(pending_, VK_PIPELINE_STAGE_TRANSFER_BIT,
+                                   VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT |
+                                       VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_HOST_BIT,
+                                   0, 1, &barrier, 0, nullptr, 0, nullptr);
   RUNNEL_TRY(to_status(device_.api().EndCommandBuffer(pending_), "recording copies"));
   recording_ = false;
   to_device_used_ = 0;

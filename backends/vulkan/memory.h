@@ -87,8 +87,8 @@ class Memory {
 /// A piece of a Block; its host address is hidden: memory of a device is slow to read.
 class DeviceBuffer final : public Buffer {
  public:
-  DeviceBuffer(Memory& memory, Block& block, std::size_t offset, std::size_t reserved,
-               std::size_t bytes)
+  DeviceBuffer(
+      Memory& memory, Block& block, std::size_t offset, std::size_t reserved, std::size_t bytes)
       : Buffer(nullptr, bytes),
         memory_(memory),
         block_(block),

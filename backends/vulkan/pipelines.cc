@@ -66,7 +66,8 @@ Status Pipelines::open() {
 void Pipelines::save() {
   std::size_t size = 0;
   const VkApi& api = device_.api();
-  if (path_.empty() || api.GetPipelineCacheData(device_.handle(), cache_, &size, nullptr) != VK_SUCCESS)
+  if (path_.empty() ||
+      api.GetPipelineCacheData(device_.handle(), cache_, &size, nullptr) != VK_SUCCESS)
     return;
   if (size <= n_saved_) return;
   std::vector<std::byte> data(size);

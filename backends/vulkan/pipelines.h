@@ -1,5 +1,5 @@
-// Compiled shaders, one VkPipeline per (shader, specialisation constants), and the driver's cache of
-// them on disk, so that a second start compiles nothing. Used by one thread at a time.
+// Compiled shaders, one VkPipeline per (shader, specialisation constants), and the driver's cache
+// of them on disk, so that a second start compiles nothing. Used by one thread at a time.
 #pragma once
 #include <map>
 #include <string>

@@ -7,8 +7,8 @@ namespace {
 
 class Fuser {
  public:
-  Fuser(const Graph& graph, const Segment& segment)
-      : graph_(graph), segment_(segment), uses_(graph.values().size(), 0) {
+  Fuser(const Graph& graph, const Segment& segment, const std::function<bool(const Node&)>& usable)
+      : graph_(graph), segment_(segment), usable_(usable), uses_(graph.values().size(), 0) {
     for (const Node& node : graph.nodes())
       for (const ValueId id : node.in) ++uses_[static_cast<std::size_t>(id)];
     for (std::size_t i = 0; i < segment.nodes.size(); ++i)
@@ -47,10 +47,10 @@ class Fuser {
       const auto found = producer_.find(made);
       if (found == producer_.end() || made == other) continue;
       const std::size_t from = found->second;
-      const bool single = uses_[static_cast<std::size_t>(made)] == 1 &&
-                          graph_.value(made).role != Role::output;
+      const bool single =
+          uses_[static_cast<std::size_t>(made)] == 1 && graph_.value(made).role != Role::output;
       if (!single || result_.gone.contains(from) || node(from).op != Op::matmul ||
-          !steps::is_row_product(graph_, node(from)))
+          !usable_(node(from)))
         continue;
       const ValueId x = node(from).in[0], sum = node(at).out[0];
       if (overlap(x, sum) || overwritten(x, from, at)) continue;
@@ -73,14 +73,13 @@ class Fuser {
     std::vector<std::size_t> users;
     for (std::size_t i = at + 1; i < segment_.nodes.size(); ++i)
       if (std::ranges::find(node(i).in, normed) != node(i).in.end()) users.push_back(i);
-    bool fits = attr != nullptr && !users.empty() &&
-                graph_.value(normed).role != Role::output &&
+    bool fits = attr != nullptr && !users.empty() && graph_.value(normed).role != Role::output &&
                 static_cast<int>(users.size()) == uses_[static_cast<std::size_t>(normed)] &&
                 graph_.value(weight).shape.elems() == graph_.value(x).shape.cols() &&
                 !overwritten(x, at, users.empty() ? at : users.back());
     for (const std::size_t user : users)
       fits = fits && !result_.gone.contains(user) && !result_.products.contains(user) &&
-             steps::is_row_product(graph_, node(user)) && node(user).in[0] == normed;
+             usable_(node(user)) && node(user).in[0] == normed;
     // A sum that is normed by its own node must be made by the product there.
     if (fits) {
       for (const std::size_t user : users) {
@@ -95,6 +94,7 @@ class Fuser {
 
   const Graph& graph_;
   const Segment& segment_;
+  const std::function<bool(const Node&)>& usable_;
   std::vector<int> uses_;
   std::map<ValueId, std::size_t> producer_;
   std::set<std::size_t> summed_;  // add_rms_norm whose sum a product makes
@@ -103,8 +103,10 @@ class Fuser {
 
 }  // namespace
 
-RowFusions fuse_rows(const Graph& graph, const Segment& segment) {
-  return Fuser(graph, segment).run();
+RowFusions fuse_rows(const Graph& graph,
+                     const Segment& segment,
+                     const std::function<bool(const Node&)>& usable) {
+  return Fuser(graph, segment, usable).run();
 }
 
 }  // namespace runnel::vulkan

@@ -1,8 +1,9 @@
-// Products of one row take in their neighbours: an rms_norm before them, an addition behind them. It
-// saves most of the small dispatches of a decode step, and the barriers between them. Applied where
-// the plan's memory allows it: nothing that a fused product reads later than planned may have been
-// overwritten by then.
+// Products of one row take in their neighbours: an rms_norm before them, an addition behind them.
+// It saves most of the small dispatches of a decode step, and the barriers between them. Applied
+// where the plan's memory allows it: nothing that a fused product reads later than planned may have
+// been overwritten by then.
 #pragma once
+#include <functional>
 #include <map>
 #include <set>
 
@@ -21,6 +22,9 @@ struct RowFusions {
   std::set<std::size_t> gone;             // nodes that run as part of others, or elsewhere
 };
 
-RowFusions fuse_rows(const Graph& graph, const Segment& segment);
+/// `usable`: whether a product may run by steps::row_product.
+RowFusions fuse_rows(const Graph& graph,
+                     const Segment& segment,
+                     const std::function<bool(const Node&)>& usable);
 
 }  // namespace runnel::vulkan

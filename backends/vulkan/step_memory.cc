@@ -46,8 +46,7 @@ Status StepMemory::grow(std::size_t words) {
   if (tables_ != nullptr && tables_->size >= words * sizeof(std::uint32_t)) return {};
   const std::size_t wanted = tables_ == nullptr ? words : 2 * words;
   const Block* const old = tables_;
-  RUNNEL_ASSIGN(tables_,
-                memory_.allocate_block(wanted * sizeof(std::uint32_t), Residence::upload));
+  RUNNEL_ASSIGN(tables_, memory_.allocate_block(wanted * sizeof(std::uint32_t), Residence::upload));
   if (old != nullptr) memory_.release_block(old);
   words_.clear();
   stale_ = true;
@@ -118,8 +117,7 @@ Status StepMemory::take_status() {
   std::memcpy(&flags, status_->mapped, sizeof(flags));
   if (flags == 0) return {};
   std::memset(status_->mapped, 0, sizeof(flags));
-  if (flags & kBadTokenId)
-    return {Code::invalid_argument, "a token id is outside the vocabulary"};
+  if (flags & kBadTokenId) return {Code::invalid_argument, "a token id is outside the vocabulary"};
   if (flags & kBadExpert) return {Code::invalid_argument, "a chosen expert does not exist"};
   return {Code::internal, "vulkan: a shader reports a failure"};
 }

@@ -1,5 +1,6 @@
 // VK_KHR_cooperative_matrix for headers that are older than it.
-// SOURCE: Vulkan specification 1.3.258, chapters 48 and 59; values are part of the binary interface.
+// SOURCE: Vulkan specification 1.3.258, chapters 48 and 59; values are part of the binary
+// interface.
 #pragma once
 #include <vulkan/vulkan.h>
 

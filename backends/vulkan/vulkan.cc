@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "backends/vulkan/certify.h"
 #include "backends/vulkan/executable.h"
 #include "backends/vulkan/row_fusion.h"
 #include "backends/vulkan/weight_layout.h"
@@ -22,7 +23,8 @@ class VulkanBackend final : public Backend {
         memory_(*device_, env("RUNNEL_VULKAN_MEMORY").value_or("") == "staged"),
         pipelines_(*device_, log_),
         step_(*device_, memory_, pipelines_),
-        machine_{*device_, memory_, pipelines_, step_} {}
+        machine_{*device_, memory_, pipelines_, step_},
+        certifier_(*this, machine_, log_) {}
   ~VulkanBackend() override { pipelines_.save(); }
 
   Status open() {
@@ -54,8 +56,13 @@ class VulkanBackend final : public Backend {
   Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override;
 
  private:
+  /// The first row that matches and is trusted on this driver.
   const Row* find(const Graph& graph, const Node& node) const {
-    return find_kernel(kernel_table(), graph, node, device_->caps());
+    for (const Row& row : kernel_table())
+      if (row.op == node.op && row.matches(graph, node, device_->caps()) &&
+          certifier_.trusts(row, graph, node))
+        return &row;
+    return nullptr;
   }
   Status place_rows(const WeightLayout& layout,
                     std::span<const std::byte> mapped,
@@ -67,6 +74,7 @@ class VulkanBackend final : public Backend {
   Pipelines pipelines_;
   StepMemory step_;
   Machine machine_;
+  mutable Certifier certifier_;
 };
 
 Status VulkanBackend::upload(BufferView dst, std::span<const std::byte> src) {
@@ -100,7 +108,8 @@ Status VulkanBackend::place_rows(const WeightLayout& layout,
                                  const DeviceBuffer& buffer) {
   std::size_t row_bytes = 0;
   for (std::size_t i = 0; i < 4; ++i) row_bytes += layout.row_bytes(i);
-  const auto at_a_time = static_cast<std::int64_t>(std::max<std::size_t>(1, kPackBytes / row_bytes));
+  const auto at_a_time =
+      static_cast<std::int64_t>(std::max<std::size_t>(1, kPackBytes / row_bytes));
   std::array<std::vector<std::byte>, 4> packed;
   for (std::int64_t first = 0; first < layout.rows; first += at_a_time) {
     const std::int64_t last = std::min(layout.rows, first + at_a_time);
@@ -137,8 +146,8 @@ Result<std::unique_ptr<Buffer>> VulkanBackend::place_weight(const Value& weight,
   }
   std::vector<float> values(rows * cols);
   for (std::size_t r = 0; r < rows; ++r)
-    quant::codec(weight.dtype).decode_row(mapped.data() + r * row_bytes, values.data() + r * cols,
-                                          weight.shape.cols());
+    quant::codec(weight.dtype)
+        .decode_row(mapped.data() + r * row_bytes, values.data() + r * cols, weight.shape.cols());
   if (weight.shape.rank > 1) {
     RUNNEL_TRY(place_rows(layout, std::as_bytes(std::span(values)), buffer));
     return made;
@@ -164,14 +173,17 @@ std::size_t VulkanBackend::scratch_bytes(const Graph& graph, std::span<const Nod
 Result<std::unique_ptr<Executable>> VulkanBackend::compile(const Graph& graph,
                                                            const Segment& segment) {
   std::vector<PlannedStep> steps;
-  RowFusions fusions;
-  if (device_->caps().subgroup_arithmetic) fusions = fuse_rows(graph, segment);
+  const RowFusions fusions = fuse_rows(graph, segment, [&](const Node& node) {
+    if (node.op != Op::matmul && node.op != Op::matmul_swiglu) return false;
+    const Row* row = find(graph, node);
+    return row != nullptr && row->prepare == steps::matvec_row;
+  });
   for (std::size_t i = 0; i < segment.nodes.size(); ++i) {
     const Node& node = segment.nodes[i];
     if (const auto fused = fusions.products.find(i); fused != fusions.products.end()) {
       const Node& product = segment.nodes[fused->second.node];
-      RUNNEL_ASSIGN(Step step, steps::row_product(graph, product, segment.bindings,
-                                                  fused->second.product));
+      RUNNEL_ASSIGN(Step step,
+                    steps::row_product(graph, product, segment.bindings, fused->second.product));
       steps.push_back({std::move(step), i});
     }
     if (fusions.gone.contains(i)) continue;
@@ -183,7 +195,7 @@ Result<std::unique_ptr<Executable>> VulkanBackend::compile(const Graph& graph,
     }
     const Row* row = find(graph, node);
     if (row == nullptr) return Status(Code::unsupported, node.name + ": no Vulkan kernel");
-    Result<Step> step = row->prepare(graph, node, segment.bindings);
+    Result<Step> step = certifier_.prepare(*row, graph, node, segment.bindings);
     if (!step.ok()) return step.status().with_context(node.name);
     steps.push_back({*std::move(step), i});
   }
@@ -206,7 +218,8 @@ bool available() {
 /// A CPU that emulates a GPU is slower than our own kernels: only those who ask for it get it.
 bool chosen_by_itself() {
   const auto devices = list_devices();
-  return devices.ok() && std::ranges::any_of(*devices, [](const Caps& c) { return !c.is_software; });
+  return devices.ok() &&
+         std::ranges::any_of(*devices, [](const Caps& c) { return !c.is_software; });
 }
 
 }  // namespace

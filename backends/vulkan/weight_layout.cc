@@ -91,7 +91,8 @@ void gather_pairs(const std::uint8_t* bytes, int shift, std::uint8_t* out) {
 void pack_q4_k(const std::byte* row, std::int64_t n, Planes& to) {
   for (std::int64_t b = 0; b < n / kSuper; ++b)
     for (int chunk = 0; chunk < 4; ++chunk)
-      split_chunk(bytes_of(row) + 144 * b + 16 + 32 * chunk, bytes_of(to[0]) + 128 * b + 32 * chunk);
+      split_chunk(bytes_of(row) + 144 * b + 16 + 32 * chunk,
+                  bytes_of(to[0]) + 128 * b + 32 * chunk);
   copy_field(row, n / kSuper, 144, 0, 16, to[1]);
 }
 
@@ -115,8 +116,7 @@ void pack_q6_k(const std::byte* row, std::int64_t n, Planes& to) {
       std::uint8_t* out = bytes_of(to[0]) + 16 * (kSuper * b + g);
       for (int i = 0; i < 16; ++i)
         out[i] = low((codes[i] >> shift & 15) | (codes[i + 16] >> shift & 15) << 4);
-      gather_pairs(block + 128 + 32 * (g / 4), 2 * (g % 4),
-                   bytes_of(to[1]) + 8 * (kSuper * b + g));
+      gather_pairs(block + 128 + 32 * (g / 4), 2 * (g % 4), bytes_of(to[1]) + 8 * (kSuper * b + g));
     }
   }
   copy_field(row, n / kSuper, 210, 192, 16, to[2]);
@@ -182,8 +182,8 @@ void pack_tq1_0(const std::byte* row, std::int64_t n, Planes& to) {
       codes[v] = low((block[byte] * kPowers[digit] & 255) * 3 >> 8);
     }
     for (int i = 0; i < 64; ++i)
-      bytes_of(to[0])[64 * b + i] = low(codes[4 * i] | codes[4 * i + 1] << 2 |
-                                        codes[4 * i + 2] << 4 | codes[4 * i + 3] << 6);
+      bytes_of(to[0])[64 * b + i] =
+          low(codes[4 * i] | codes[4 * i + 1] << 2 | codes[4 * i + 2] << 4 | codes[4 * i + 3] << 6);
   }
   copy_field(row, n / kSuper, 54, 52, 2, to[1]);
 }
@@ -233,7 +233,8 @@ consteval bool table_is_in_enum_order() {
 }
 static_assert(table_is_in_enum_order());
 
-/// Rows of plain types: groups of 32 values in pieces of 16 bytes, the last group padded with zeros.
+/// Rows of plain types: groups of 32 values in pieces of 16 bytes, the last group padded with
+/// zeros.
 void pack_plain(const WeightLayout& layout, const std::byte* row, std::byte* to) {
   const std::size_t group = layout.format->planes[0].bytes;
   const std::size_t bytes = layout.format->type == DType::f32

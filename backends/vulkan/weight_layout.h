@@ -1,8 +1,8 @@
-// How weights lie in device memory: cut into planes, so that shaders read whole words. Rows are made
-// of groups of 32 values; each plane holds so many bytes per group, or per superblock of 8 groups.
-// Plain types have one plane, padded to whole groups, in pieces of 16 bytes: piece j of all groups of
-// a row lies together. Vectors and matrices of very short rows become f32, vectors without padding.
-// Stateless.
+// How weights lie in device memory: cut into planes, so that shaders read whole words. Rows are
+// made of groups of 32 values; each plane holds so many bytes per group, or per superblock of 8
+// groups. Plain types have one plane, padded to whole groups, in pieces of 16 bytes: piece j of all
+// groups of a row lies together. Vectors and matrices of very short rows become f32, vectors
+// without padding. Stateless.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -20,7 +20,9 @@ struct PlaneInfo {
 };
 
 /// Writes the planes of one row: to[i] = where the row begins in plane i.
-using PackRow = void (*)(const std::byte* row, std::int64_t n_groups, std::array<std::byte*, 4>& to);
+using PackRow = void (*)(const std::byte* row,
+                         std::int64_t n_groups,
+                         std::array<std::byte*, 4>& to);
 
 struct WeightFormat {
   DType type;

@@ -1,5 +1,5 @@
-// Attention over pages of rows or of tiles. Steps of few tokens cut the keys into spans, so that one
-// token keeps a whole GPU busy, and add the spans up afterwards.
+// Attention over pages of rows or of tiles. Steps of few tokens cut the keys into spans, so that
+// one token keeps a whole GPU busy, and add the spans up afterwards.
 #include "backends/vulkan/steps/operands.h"
 #include "backends/vulkan/steps/steps.h"
 
@@ -67,8 +67,12 @@ Result<Step> attention(const Graph& graph, const Node& node, Bindings bindings) 
   Dispatch d;
   d.shader = page.dtype == DType::f32 ? "attention.f32" : "attention.f16";
   d.constants = {kAttentionThreads};
-  d.push = {u32(attr.n_heads), u32(attr.n_heads / attr.n_kv_heads), u32(attr.head_dim),
-            state_index(graph, node.in[1]), state_index(graph, node.in[2]), u32(attr.window)};
+  d.push = {u32(attr.n_heads),
+            u32(attr.n_heads / attr.n_kv_heads),
+            u32(attr.head_dim),
+            state_index(graph, node.in[1]),
+            state_index(graph, node.in[2]),
+            u32(attr.window)};
   d.operands = {read(bindings, node.in[0]), write(bindings, node.out[0])};
   d.states = {{page.state_index, Access::read},
               {graph.value(node.in[2]).state_index, Access::read}};
@@ -97,9 +101,8 @@ Result<Step> kv_seal(const Graph& graph, const Node& node, Bindings bindings) {
     Dispatch d;
     d.shader = half == 0 ? "kv_seal.k" : "kv_seal.v";
     d.constants = {16, u32(quant::info(page.kv).bits)};
-    d.push = {u32(page.shape[0]),  u32(page.shape[2]), u32(window.shape[1]),
-              u32(attr.sinks),     u32(attr.recent),   u32(window.state_index),
-              u32(page.state_index)};
+    d.push = {u32(page.shape[0]), u32(page.shape[2]),      u32(window.shape[1]), u32(attr.sinks),
+              u32(attr.recent),   u32(window.state_index), u32(page.state_index)};
     d.operands = {read(bindings, node.in[half])};
     d.states = {{page.state_index, Access::write}, {window.state_index, Access::read}};
     d.grid = {Extent{16, 1, 16}, Extent{u32(page.shape[0] * page.shape[2] / quant::kKvChannels)},
@@ -131,9 +134,9 @@ Result<Step> tile_attention(const Graph& graph, const Node& node, Bindings bindi
   Dispatch d;
   d.shader = "tile_attention.any";
   d.constants = {kAttentionThreads, u32(quant::info(k.kv).bits), u32(quant::info(v.kv).bits)};
-  d.push = {u32(attr.n_kv_heads),   u32(attr.head_dim),      u32(window.shape[1]),
-            u32(attr.tiles.sinks),  u32(attr.tiles.recent),  u32(window.state_index),
-            u32(k.state_index),     u32(v.state_index),      u32(attr.n_heads)};
+  d.push = {u32(attr.n_kv_heads),  u32(attr.head_dim),     u32(window.shape[1]),
+            u32(attr.tiles.sinks), u32(attr.tiles.recent), u32(window.state_index),
+            u32(k.state_index),    u32(v.state_index),     u32(attr.n_heads)};
   d.operands = {read(bindings, node.in[0]), read(bindings, node.in[1]), read(bindings, node.in[2]),
                 write(bindings, node.out[0])};
   d.states = {{k.state_index, Access::read},

@@ -86,10 +86,9 @@ Result<Step> row_product(const Graph& graph,
   const auto or_x = [&](ValueId id) { return read(bindings, id == kNoValue ? product.x : id); };
   d.operands = {read(bindings, node.in[1])};
   if (pair) d.operands.push_back(read(bindings, node.in[2]));
-  d.operands.insert(d.operands.end(),
-                    {read(bindings, product.x), write(bindings, product.out),
-                     or_x(biased ? node.in[2] : kNoValue), or_x(product.residual),
-                     or_x(product.norm)});
+  d.operands.insert(d.operands.end(), {read(bindings, product.x), write(bindings, product.out),
+                                       or_x(biased ? node.in[2] : kNoValue), or_x(product.residual),
+                                       or_x(product.norm)});
   constexpr std::uint32_t kUsualSubgroup = 32;  // others go round more often, or not at all
   d.grid = {groups(n, rows * threads / kUsualSubgroup), Extent{}, Extent{}};
   return Step{{std::move(d)}};

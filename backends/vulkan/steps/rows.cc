@@ -22,8 +22,7 @@ Result<Step> embed(const Graph& graph, const Node& node, Bindings bindings) {
   d.shader = "embed." + std::string(layout.format->shader);
   d.constants = {kFewThreads};
   d.push = weight_push(layout);
-  d.push.insert(d.push.end(),
-                {u32(layout.cols), u32(table.shape[0]), rows.fixed, rows.per_token});
+  d.push.insert(d.push.end(), {u32(layout.cols), u32(table.shape[0]), rows.fixed, rows.per_token});
   d.operands = {read(bindings, node.in[0]), read(bindings, node.in[1]),
                 write(bindings, node.out[0])};
   d.grid = {groups(layout.groups, kFewThreads), extent(rows), Extent{}};
