@@ -1,7 +1,7 @@
 # runnel_shaders(TARGET): compiles every variant of ops/*.comp with glslang into one library with a
 # table name -> words. Line 1 of a shader lists its variants: //! variants: format=* page=f16,f32
 # `format=*` stands for the folders of formats/; each variant gets -DRUNNEL_<AXIS>_<value> and, for a
-# format, -I formats/<value>. Shaders of prebuilt/*.h (SPIR-V for which the packaged glslang is too
+# format, -I formats/<value>. Shaders of prebuilt/*.inc (SPIR-V for which the packaged glslang is too
 # old, its source beside it) are added as they are.
 set(RUNNEL_SHADERS ${CMAKE_CURRENT_LIST_DIR})
 
@@ -63,7 +63,7 @@ function(runnel_shaders target glslang)
       list(APPEND names ${name})
     endforeach()
   endforeach()
-  file(GLOB prebuilt CONFIGURE_DEPENDS ${RUNNEL_SHADERS}/prebuilt/*.h)
+  file(GLOB prebuilt CONFIGURE_DEPENDS ${RUNNEL_SHADERS}/prebuilt/*.inc)
   foreach(header ${prebuilt})
     cmake_path(GET header STEM LAST_ONLY stem)
     list(APPEND names ${stem})

@@ -33,7 +33,17 @@ class VulkanBackend final : public Backend {
   }
 
   std::string_view name() const override { return "vulkan"; }
-  std::string description() const override { return "vulkan: " + device_->caps().name; }
+  std::string description() const override {
+    const Caps& caps = device_->caps();
+    std::string text = "vulkan: " + caps.name + ", " + std::to_string(caps.memory_bytes >> 20) +
+                       " MiB, subgroups of " + std::to_string(caps.subgroup_size);
+    if (caps.float16) text += ", f16";
+    if (caps.integer_dot) text += ", integer dot";
+    if (caps.matrix.m != 0)
+      text += ", matrices " + std::to_string(caps.matrix.m) + "x" + std::to_string(caps.matrix.n) +
+              "x" + std::to_string(caps.matrix.k);
+    return caps.is_software ? text + ", software" : text;
+  }
   bool uses_host_memory() const override { return false; }
   bool supports(const Graph& graph, const Node& node) const override {
     return find(graph, node) != nullptr;
