@@ -97,7 +97,7 @@ void add_group(uint first_row, uint n0, uint g, uint t0, uint last_t) {
       vec4 c[8];
       vec2 s, o;
       load32(m, first_row + min(n0 + r, p.n - 1u), g, c, s, o);
-      [[unroll]] for (uint t = 0u; t < kTokens; ++t) {
+      for (uint t = 0u; t < kTokens; ++t) {
         if (kTokens > 1u) {
           load_x(min(t0 + t, last_t), g, v);
           half0 = sum16(v, 0u);
