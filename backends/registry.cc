@@ -7,6 +7,9 @@
 #ifdef RUNNEL_HAS_CUDA
 #include "backends/cuda/cuda.h"
 #endif
+#if RUNNEL_HAS_VULKAN
+#include "backends/vulkan/vulkan.h"
+#endif
 
 namespace runnel {
 
@@ -14,6 +17,9 @@ std::span<const BackendInfo> backend_registry() {
   static const std::array kBackends = std::to_array<BackendInfo>({
 #ifdef RUNNEL_HAS_CUDA
       cuda::backend_info(),
+#endif
+#if RUNNEL_HAS_VULKAN
+      vulkan::backend_info(),
 #endif
       cpu::backend_info(),
       reference::backend_info(),

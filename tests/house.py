@@ -52,6 +52,7 @@ LIBRARIES = {
     "utf8proc": ["runtime/text"],
     "pcre2": ["runtime/text"],
     "dnnl|oneapi/": ["backends/cpu"],
+    "vulkan/": ["backends/vulkan"],
     "CLI/": ["apps"],
     "histedit|editline/": ["apps"],
     "doctest/": ["tests"],

@@ -121,7 +121,7 @@ bool available() {
 }  // namespace
 
 BackendInfo backend_info() {
-  return {"cpu", "SIMD kernels on all cores", available, create, true};
+  return {"cpu", "SIMD kernels on all cores", available, create, nullptr, true};
 }
 
 }  // namespace runnel::cpu

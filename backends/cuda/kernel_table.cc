@@ -73,6 +73,10 @@ bool mma_attention_fits(const Graph& graph, const Node& node) {
          (attr.head_dim == 64 || attr.head_dim == 128);
 }
 
+bool dense(const Graph&, const Node& node) {
+  return dense_tiles(node);
+}
+
 using Condition = bool (*)(const Graph& graph, const Node& node);
 
 template <int sm, Condition... conditions>
@@ -155,8 +159,8 @@ constexpr std::array kRows = std::to_array<Row>({
     row<attention_mma, 80, mma_attention_fits>(Op::attention, "attention.mma"),
     row<attention, heads_fit>(Op::attention, "attention.any"),
     row<rotate>(Op::rotate, "rotate"),
-    row<kv_seal>(Op::kv_seal, "kv_seal"),
-    row<tile_attention, heads_fit>(Op::tile_attention, "tile_attention.any"),
+    row<kv_seal, dense>(Op::kv_seal, "kv_seal"),
+    row<tile_attention, heads_fit, dense>(Op::tile_attention, "tile_attention.any"),
     row<kv_window>(Op::kv_window, "kv_window"),
     row<short_conv, is_f32<1>>(Op::short_conv, "short_conv"),
     row<moe_route, small_experts>(Op::moe_route, "moe_route"),

@@ -116,7 +116,7 @@ bool available() {
 }  // namespace
 
 BackendInfo backend_info() {
-  return {"reference", "plain loops, every op; the specification", available, create, true};
+  return {"reference", "plain loops, every op; the specification", available, create, nullptr, true};
 }
 
 }  // namespace runnel::reference

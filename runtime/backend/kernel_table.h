@@ -17,6 +17,15 @@ struct KernelEntry {
   Result<Step> (*prepare)(const Graph&, const Node&, std::span<const BufferView> bindings);
 };
 
+/// Whether an op over tiles works on all pages and all heads: for kernels that know neither sparse
+/// attention nor streaming heads.
+inline bool dense_tiles(const Node& node) {
+  const AttentionAttr* attention = std::get_if<AttentionAttr>(&node.attr);
+  const KvWindowAttr* window = attention ? &attention->tiles : std::get_if<KvWindowAttr>(&node.attr);
+  return (attention == nullptr || attention->sparse.pages == 0) &&
+         (window == nullptr || window->streaming == 0);
+}
+
 /// The row that will run `node`, or null: null is exactly "not supported".
 template <class Entry, class Caps>
 const Entry* find_kernel(std::span<const Entry> table,

@@ -22,6 +22,8 @@ struct BackendInfo {
   bool (*available)();
   /// Makes an instance. ERRORS: unsupported, device_lost, out_of_memory.
   Result<std::unique_ptr<Backend>> (*create)(const BackendOptions& options);
+  /// Whether "auto" may take it; null: whenever it is available.
+  bool (*chosen_by_itself)() = nullptr;
   /// As Backend::uses_host_memory(): known before an instance is made.
   bool host = false;
 };

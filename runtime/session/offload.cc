@@ -10,7 +10,8 @@ Result<const BackendInfo*> find_backend(const std::string& name) {
   std::string known = "auto";
   for (const BackendInfo& row : backend_registry()) {
     known += ", " + std::string(row.name);
-    const bool chosen = name == "auto" ? row.available() : row.name == name;
+    const auto good = row.chosen_by_itself ? row.chosen_by_itself : row.available;
+    const bool chosen = name == "auto" ? good() : row.name == name;
     if (!chosen) continue;
     if (row.available()) return &row;
     return Status(Code::unsupported, "backend " + name + " does not work on this machine");

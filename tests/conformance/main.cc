@@ -112,6 +112,9 @@ Result<std::vector<Check>> make_checks(const Options& options, Report& report) {
   for (const BackendInfo& info : infos) {
     if (!options.backend.empty() && options.backend != info.name) continue;
     found = true;
+    // A software driver is tested when it is named; its results say nothing about a GPU.
+    if (options.backend.empty() && info.chosen_by_itself != nullptr && !info.chosen_by_itself())
+      continue;
     if (!info.available()) {
       std::fprintf(stderr, "%s: not available on this machine\n", std::string(info.name).c_str());
       continue;
@@ -124,6 +127,7 @@ Result<std::vector<Check>> make_checks(const Options& options, Report& report) {
     checks.emplace_back(std::move(backend), is_reference ? 0.0 : 1.0, report);
   }
   if (!found) return Status(Code::not_found, "no backend is called " + options.backend);
+  if (checks.empty()) return Status(Code::unsupported, "no such backend works on this machine");
   return checks;
 }
 

@@ -174,7 +174,8 @@ std::vector<TokenId> random_ids(std::size_t n, std::int64_t n_vocab, unsigned se
 std::vector<std::string> usable_backends() {
   std::vector<std::string> names;
   for (const BackendInfo& row : backend_registry())
-    if (row.available()) names.emplace_back(row.name);
+    if (row.chosen_by_itself != nullptr ? row.chosen_by_itself() : row.available())
+      names.emplace_back(row.name);
   return names;
 }
 

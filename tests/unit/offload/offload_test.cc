@@ -22,7 +22,7 @@ std::span<const BackendInfo> backend_registry() {
                     return std::unique_ptr<Backend>(
                         std::make_unique<tests::HiddenDevice>(std::move(inner)));
                   },
-                  false},
+                  nullptr, false},
       reference::backend_info()};
   return kBackends;
 }

@@ -1,0 +1,40 @@
+// Certification: before a kernel row is used on a device for the first time, a small product or
+// attention with a known answer runs through exactly the pipelines that the plan will use. A row
+// that answers wrongly, or did not come back the last time, is passed over: the next row of the
+// table that matches takes its place. Verdicts are kept on disk per device, driver and set of
+// shaders. Rows of ops that have one kernel only are not asked. One thread at a time.
+#pragma once
+#include <map>
+#include <string>
+
+#include "backends/vulkan/executable.h"
+
+namespace runnel::vulkan {
+
+class Certifier {
+ public:
+  /// `backend` is the one whose rows are tested; it makes the buffers. Both outlive the Certifier.
+  Certifier(Backend& backend, Machine& machine, Log log);
+  /// Whether `row` may run `node`; tests it when nobody has.
+  bool trusts(const Row& row, const Graph& graph, const Node& node);
+  /// The node's dispatches; those of the row that RUNNEL_VULKAN_BREAK names are made wrong on
+  /// purpose: for tests.
+  Result<Step> prepare(const Row& row,
+                       const Graph& graph,
+                       const Node& node,
+                       std::span<const BufferView> bindings) const;
+
+ private:
+  enum class Verdict : char { trying = '?', right = '+', wrong = '-' };
+  Status test(const Row& row, const Graph& graph, const Node& node) const;
+  void remember(const std::string& key, Verdict verdict);
+
+  Backend& backend_;
+  Machine& machine_;
+  Log log_;
+  std::string path_;    // of the file of verdicts; empty: none
+  std::string broken_;  // name of the row to break
+  std::map<std::string, Verdict> verdicts_;
+};
+
+}  // namespace runnel::vulkan

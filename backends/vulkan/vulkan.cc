@@ -1,0 +1,241 @@
+#include "backends/vulkan/vulkan.h"
+
+#include <algorithm>
+#include <string>
+
+#include "backends/vulkan/certify.h"
+#include "backends/vulkan/executable.h"
+#include "backends/vulkan/row_fusion.h"
+#include "backends/vulkan/weight_layout.h"
+#include "quant/codecs.h"
+#include "runtime/base/env.h"
+
+namespace runnel::vulkan {
+namespace {
+
+constexpr std::size_t kPackBytes = std::size_t{4} << 20;  // packed at a time
+
+class VulkanBackend final : public Backend {
+ public:
+  VulkanBackend(std::unique_ptr<Device> device, Log log)
+      : device_(std::move(device)),
+        log_(std::move(log)),
+        memory_(*device_, env("RUNNEL_VULKAN_MEMORY").value_or("") == "staged"),
+        pipelines_(*device_, log_),
+        step_(*device_, memory_, pipelines_),
+        machine_{*device_, memory_, pipelines_, step_},
+        certifier_(*this, machine_, log_) {}
+  ~VulkanBackend() override { pipelines_.save(); }
+
+  Status open() {
+    RUNNEL_TRY(pipelines_.open());
+    return step_.open();
+  }
+
+  std::string_view name() const override { return "vulkan"; }
+  std::string description() const override {
+    const Caps& caps = device_->caps();
+    std::string text = "vulkan: " + caps.name + ", " + std::to_string(caps.memory_bytes >> 20) +
+                       " MiB, subgroups of " + std::to_string(caps.subgroup_size);
+    if (caps.float16) text += ", f16";
+    if (caps.integer_dot) text += ", integer dot";
+    if (caps.matrix.m != 0)
+      text += ", matrices " + std::to_string(caps.matrix.m) + "x" + std::to_string(caps.matrix.n) +
+              "x" + std::to_string(caps.matrix.k);
+    return caps.is_software ? text + ", software" : text;
+  }
+  bool uses_host_memory() const override { return false; }
+  bool supports(const Graph& graph, const Node& node) const override {
+    return find(graph, node) != nullptr;
+  }
+  std::string_view kernel_name(const Graph& graph, const Node& node) const override {
+    const Row* row = find(graph, node);
+    return row ? row->name : std::string_view{};
+  }
+  Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes, MemoryKind) override {
+    return memory_.allocate(bytes);
+  }
+  Status upload(BufferView dst, std::span<const std::byte> src) override;
+  Status download(std::span<std::byte> dst, BufferView src) override;
+  Result<std::unique_ptr<Buffer>> place_weight(const Value& weight,
+                                               std::span<const std::byte> mapped) override;
+  std::size_t weight_bytes(const Value& weight) const override {
+    return weight_layout(weight).bytes;
+  }
+  std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const override;
+  Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override;
+
+ private:
+  /// The first row that matches and is trusted on this driver.
+  const Row* find(const Graph& graph, const Node& node) const {
+    for (const Row& row : kernel_table())
+      if (row.op == node.op && row.matches(graph, node, device_->caps()) &&
+          certifier_.trusts(row, graph, node))
+        return &row;
+    return nullptr;
+  }
+  Status place_rows(const WeightLayout& layout,
+                    std::span<const std::byte> mapped,
+                    const DeviceBuffer& buffer);
+
+  std::unique_ptr<Device> device_;
+  Log log_;
+  Memory memory_;
+  Pipelines pipelines_;
+  StepMemory step_;
+  Machine machine_;
+  mutable Certifier certifier_;
+};
+
+Status VulkanBackend::upload(BufferView dst, std::span<const std::byte> src) {
+  auto* const buffer = static_cast<DeviceBuffer*>(dst.buffer);
+  if (buffer == nullptr || src.size() > dst.size || dst.offset > buffer->size() ||
+      buffer->size() - dst.offset < src.size())
+    return {Code::invalid_argument, "upload does not fit its buffer"};
+  for (DeviceBuffer::Mirror& mirror : buffer->mirrors) mirror.fresh = false;
+  return memory_.upload(buffer->block(), buffer->offset() + dst.offset, src);
+}
+
+Status VulkanBackend::download(std::span<std::byte> dst, BufferView src) {
+  const auto* const buffer = static_cast<const DeviceBuffer*>(src.buffer);
+  if (buffer == nullptr || dst.size() > src.size || src.offset > buffer->size() ||
+      buffer->size() - src.offset < dst.size())
+    return {Code::invalid_argument, "download is larger than its buffer"};
+  for (const DeviceBuffer::Mirror& mirror : buffer->mirrors) {
+    if (!mirror.fresh || src.offset < mirror.first ||
+        src.offset + dst.size() > mirror.first + mirror.size)
+      continue;
+    RUNNEL_TRY(device_->wait());
+    std::copy_n(mirror.host + (src.offset - mirror.first), dst.size(), dst.begin());
+    return {};
+  }
+  return memory_.download(dst, buffer->block(), buffer->offset() + src.offset);
+}
+
+/// Packs and uploads a few megabytes at a time.
+Status VulkanBackend::place_rows(const WeightLayout& layout,
+                                 std::span<const std::byte> mapped,
+                                 const DeviceBuffer& buffer) {
+  std::size_t row_bytes = 0;
+  for (std::size_t i = 0; i < 4; ++i) row_bytes += layout.row_bytes(i);
+  const auto at_a_time =
+      static_cast<std::int64_t>(std::max<std::size_t>(1, kPackBytes / row_bytes));
+  std::array<std::vector<std::byte>, 4> packed;
+  for (std::int64_t first = 0; first < layout.rows; first += at_a_time) {
+    const std::int64_t last = std::min(layout.rows, first + at_a_time);
+    std::array<std::byte*, 4> to{};
+    for (std::size_t i = 0; i < 4; ++i) {
+      packed[i].resize(layout.row_bytes(i) * static_cast<std::size_t>(last - first));
+      if (!packed[i].empty()) to[i] = packed[i].data();
+    }
+    pack_rows(layout, mapped, first, last, to);
+    for (std::size_t i = 0; i < 4; ++i)
+      if (!packed[i].empty())
+        RUNNEL_TRY(memory_.upload(buffer.block(),
+                                  buffer.offset() + layout.offset[i] +
+                                      layout.row_bytes(i) * static_cast<std::size_t>(first),
+                                  packed[i]));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Buffer>> VulkanBackend::place_weight(const Value& weight,
+                                                            std::span<const std::byte> mapped) {
+  const auto cols = static_cast<std::size_t>(weight.shape.cols());
+  const auto rows = static_cast<std::size_t>(weight.shape.rows());
+  const std::size_t row_bytes = quant::row_bytes(weight.dtype, cols);
+  if (mapped.size() < row_bytes * rows)
+    return Status(Code::corrupt, weight.name + ": has " + std::to_string(mapped.size()) +
+                                     " bytes, needs " + std::to_string(row_bytes * rows));
+  const WeightLayout layout = weight_layout(weight);
+  RUNNEL_ASSIGN(std::unique_ptr<Buffer> made, memory_.allocate_weight(layout.bytes));
+  auto& buffer = static_cast<DeviceBuffer&>(*made);
+  if (!becomes_f32(weight)) {
+    RUNNEL_TRY(place_rows(layout, mapped, buffer));
+    return made;
+  }
+  std::vector<float> values(rows * cols);
+  for (std::size_t r = 0; r < rows; ++r)
+    quant::codec(weight.dtype)
+        .decode_row(mapped.data() + r * row_bytes, values.data() + r * cols, weight.shape.cols());
+  if (weight.shape.rank > 1) {
+    RUNNEL_TRY(place_rows(layout, std::as_bytes(std::span(values)), buffer));
+    return made;
+  }
+  RUNNEL_TRY(memory_.upload(buffer.block(), buffer.offset(), std::as_bytes(std::span(values))));
+  buffer.values = std::move(values);
+  return made;
+}
+
+std::size_t VulkanBackend::scratch_bytes(const Graph& graph, std::span<const Node> nodes) const {
+  std::size_t most = 0;
+  const std::vector<BufferView> nothing(graph.values().size());
+  for (const Node& node : nodes) {
+    if (node.op == Op::rope || node.op == Op::rms_norm_rope) continue;  // read their weights
+    const Row* row = find(graph, node);
+    if (row == nullptr) continue;
+    if (const Result<Step> step = row->prepare(graph, node, nothing); step.ok())
+      most = std::max(most, step->scratch_bytes);
+  }
+  return most;
+}
+
+Result<std::unique_ptr<Executable>> VulkanBackend::compile(const Graph& graph,
+                                                           const Segment& segment) {
+  std::vector<PlannedStep> steps;
+  const RowFusions fusions = fuse_rows(graph, segment, [&](const Node& node) {
+    if (node.op != Op::matmul && node.op != Op::matmul_swiglu) return false;
+    const Row* row = find(graph, node);
+    return row != nullptr && row->prepare == steps::matvec_row;
+  });
+  for (std::size_t i = 0; i < segment.nodes.size(); ++i) {
+    const Node& node = segment.nodes[i];
+    if (const auto fused = fusions.products.find(i); fused != fusions.products.end()) {
+      const Node& product = segment.nodes[fused->second.node];
+      RUNNEL_ASSIGN(Step step,
+                    steps::row_product(graph, product, segment.bindings, fused->second.product));
+      steps.push_back({std::move(step), i});
+    }
+    if (fusions.gone.contains(i)) continue;
+    if (fusions.norms.contains(i)) {
+      const Node norm{Op::rms_norm, {node.out[0], node.in[2]}, {node.out[1]}, node.attr, node.name};
+      RUNNEL_ASSIGN(Step step, steps::rms_norm(graph, norm, segment.bindings));
+      steps.push_back({std::move(step), i});
+      continue;
+    }
+    const Row* row = find(graph, node);
+    if (row == nullptr) return Status(Code::unsupported, node.name + ": no Vulkan kernel");
+    Result<Step> step = certifier_.prepare(*row, graph, node, segment.bindings);
+    if (!step.ok()) return step.status().with_context(node.name);
+    steps.push_back({*std::move(step), i});
+  }
+  return make_executable(machine_, graph, segment, std::move(steps));
+}
+
+Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
+  RUNNEL_ASSIGN(std::unique_ptr<Device> device,
+                Device::create(env("RUNNEL_VULKAN_DEVICE").value_or(""), options.log));
+  auto backend = std::make_unique<VulkanBackend>(std::move(device), options.log);
+  RUNNEL_TRY(backend->open());
+  return std::unique_ptr<Backend>(std::move(backend));
+}
+
+bool available() {
+  const auto devices = list_devices();
+  return devices.ok() && !devices->empty();
+}
+
+/// A CPU that emulates a GPU is slower than our own kernels: only those who ask for it get it.
+bool chosen_by_itself() {
+  const auto devices = list_devices();
+  return devices.ok() &&
+         std::ranges::any_of(*devices, [](const Caps& c) { return !c.is_software; });
+}
+
+}  // namespace
+
+BackendInfo backend_info() {
+  return {"vulkan", "GPUs with a Vulkan 1.1 driver", available, create, chosen_by_itself};
+}
+
+}  // namespace runnel::vulkan
