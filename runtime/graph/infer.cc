@@ -332,8 +332,9 @@ Status kv_summary(Graph& graph, Node& node) {
   Checker c(graph, node);
   const auto a = c.attr<KvWindowAttr>();
   c.state(0, StateKind::kv_k);
-  c.require(c.ok() && c.in(0).kv != quant::KvFormat::plain && c.in(0).shape.rank == 3 &&
-                c.dim(0, 1) == kPageTokens && c.dim(0, 2) % quant::kKvChannels == 0,
+  c.require(c.ok() && c.in(0).kv != quant::KvFormat::plain && c.in(0).dtype == DType::f16 &&
+                c.in(0).shape.rank == 3 && c.dim(0, 1) == kPageTokens &&
+                c.dim(0, 2) % quant::kKvChannels == 0,
             "a page is not tiles [kv_heads, 64, a multiple of 64]");
   c.require(a.recent >= 0, "recent is out of range");
   check_summaries(c, 0, 1);

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "quant/kv_sparse.h"
+
 using namespace runnel;
 
 namespace {
@@ -50,6 +52,8 @@ std::vector<Row> valid_rows() {
   k_tiles.kv = quant::KvFormat::kt4;
   v_tiles.kv = quant::KvFormat::kt2;
   const Value window = make(Role::state, {4, 64, 64}, DType::f16, StateKind::kv_window);
+  const Value summaries =
+      make(Role::state, {2, quant::kv_summary_values(64)}, DType::f16, StateKind::kv_summary);
   const KvWindowAttr tiles{16, 32};
   const Value ring = make(Role::state, {4, 10}, DType::f32, StateKind::conv);
   const Value ids = make(Role::input, {kTokens}, DType::i32);
@@ -67,9 +71,10 @@ std::vector<Row> valid_rows() {
       {Op::attention, AttentionAttr{1, 4, 2, 16, 0}, {act(64), k, v}},
       {Op::rotate, RotateAttr{}, {act(128), weight({128})}, 0, 0b1},
       {Op::kv_seal, tiles, {act(128), act(128), k_tiles, v_tiles, window}},
+      {Op::kv_summary, tiles, {k_tiles, summaries}},
       {Op::tile_attention,
-       AttentionAttr{1, 4, 2, 64, 0, tiles},
-       {act(256), act(128), act(128), k_tiles, v_tiles, window}},
+       AttentionAttr{1, 4, 2, 64, 0, tiles, {1000, 4}},
+       {act(256), act(128), act(128), k_tiles, v_tiles, window, summaries}},
       {Op::kv_window, tiles, {act(128), act(128), window}},
       {Op::short_conv, ShortConvAttr{3}, {act(30), weight({10, 3}), ring, weight({10})}},
       {Op::moe_route, route, {act(6), weight({6})}, 0, 0b1},
@@ -172,6 +177,28 @@ TEST_CASE("Infer.RefusesWhatIsWrongInPairs") {
     row.in[k + 2].shape.dim[1] = 16 + 32 + 15;
     check_refused(row, k + 2, "window too small");
   }
+  Row sparse = row_of(Op::tile_attention);
+  sparse.in.pop_back();
+  check_refused(sparse, 6, "no summaries");
+  std::get<AttentionAttr>(sparse.attr).sparse = {};
+  CHECK(try_row(sparse).ok());
+  sparse.in.push_back(row_of(Op::tile_attention).in[6]);
+  check_refused(sparse, 6, "summaries that nothing reads");
+  for (const int pages_chosen : {-1, quant::kKvMostPages + 1}) {
+    sparse = row_of(Op::tile_attention);
+    std::get<AttentionAttr>(sparse.attr).sparse.pages = pages_chosen;
+    check_refused(sparse, 6, "pages");
+  }
+  for (Op op : {Op::kv_seal, Op::tile_attention})
+    for (const std::uint64_t mask :
+         {std::uint64_t{0b01}, std::uint64_t{0b100}, std::uint64_t{0b11}}) {
+      Row row = row_of(op);
+      if (op == Op::kv_seal)
+        std::get<KvWindowAttr>(row.attr).streaming = mask;
+      else
+        std::get<AttentionAttr>(row.attr).tiles.streaming = mask;
+      check_refused(row, 2, "pages hold heads that stream");
+    }
   pages = row_of(Op::attention);
   pages.in[1].kv = pages.in[2].kv = quant::KvFormat::kt4;
   check_refused(pages, 1, "tiles for rows");
