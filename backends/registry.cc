@@ -16,13 +16,12 @@ namespace runnel {
 std::span<const BackendInfo> backend_registry() {
   static const std::array kBackends = std::to_array<BackendInfo>({
 #ifdef RUNNEL_HAS_CUDA
-      cuda::backend_info(),
+    cuda::backend_info(),
 #endif
 #if RUNNEL_HAS_VULKAN
-      vulkan::backend_info(),
+        vulkan::backend_info(),
 #endif
-      cpu::backend_info(),
-      reference::backend_info(),
+        cpu::backend_info(), reference::backend_info(),
   });
   return kBackends;
 }

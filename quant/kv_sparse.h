@@ -20,9 +20,9 @@ constexpr std::int64_t kv_summary_values(std::int64_t head_dim) {
 }
 
 /// Pages are ranked by q.mean + share * |q| * radius. 1 would be a true bound; 0 misses the page of
-/// a single fact. Demo model, contexts of 4000 to 8192 tokens, kv4, 8 pages: share 0, 0.1, 0.25, 0.5
-/// finds 11, 14, 19, 19 of 20 needles; KL divergence with share 0, 0.25, 0.5, 1: 0.0061, 0.0063,
-/// 0.0071, 0.0107.
+/// a single fact. Demo model, contexts of 4000 to 8192 tokens, kv4, 8 pages: share 0, 0.1, 0.25,
+/// 0.5 finds 11, 14, 19, 19 of 20 needles; KL divergence with share 0, 0.25, 0.5, 1: 0.0061,
+/// 0.0063, 0.0071, 0.0107.
 inline constexpr float kKvRadiusShare = 0.25f;
 
 /// Pages that a query head may choose, at most.

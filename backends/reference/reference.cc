@@ -116,7 +116,8 @@ bool available() {
 }  // namespace
 
 BackendInfo backend_info() {
-  return {"reference", "plain loops, every op; the specification", available, create, nullptr, true};
+  return {"reference", "plain loops, every op; the specification", available, create, nullptr,
+          true};
 }
 
 }  // namespace runnel::reference

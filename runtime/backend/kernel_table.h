@@ -21,7 +21,8 @@ struct KernelEntry {
 /// attention nor streaming heads.
 inline bool dense_tiles(const Node& node) {
   const AttentionAttr* attention = std::get_if<AttentionAttr>(&node.attr);
-  const KvWindowAttr* window = attention ? &attention->tiles : std::get_if<KvWindowAttr>(&node.attr);
+  const KvWindowAttr* window =
+      attention ? &attention->tiles : std::get_if<KvWindowAttr>(&node.attr);
   return (attention == nullptr || attention->sparse.pages == 0) &&
          (window == nullptr || window->streaming == 0);
 }
