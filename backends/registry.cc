@@ -7,22 +7,25 @@
 #ifdef RUNNEL_HAS_CUDA
 #include "backends/cuda/cuda.h"
 #endif
-#if RUNNEL_HAS_VULKAN
+#ifdef RUNNEL_HAS_VULKAN
 #include "backends/vulkan/vulkan.h"
 #endif
 
 namespace runnel {
 
 std::span<const BackendInfo> backend_registry() {
+  // clang-format off: one row per backend
   static const std::array kBackends = std::to_array<BackendInfo>({
 #ifdef RUNNEL_HAS_CUDA
-    cuda::backend_info(),
+      cuda::backend_info(),
 #endif
-#if RUNNEL_HAS_VULKAN
-        vulkan::backend_info(),
+#ifdef RUNNEL_HAS_VULKAN
+      vulkan::backend_info(),
 #endif
-        cpu::backend_info(), reference::backend_info(),
+      cpu::backend_info(),
+      reference::backend_info(),
   });
+  // clang-format on
   return kBackends;
 }
 

@@ -26,6 +26,10 @@ class CudaBackend final : public Backend {
   std::string_view name() const override { return "cuda"; }
   std::string description() const override { return "cuda: " + device_.title(); }
   bool uses_host_memory() const override { return false; }
+  std::size_t free_bytes() const override {
+    std::size_t free = 0, total = 0;
+    return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+  }
 
   bool supports(const Graph& graph, const Node& node) const override {
     return find(graph, node) != nullptr;

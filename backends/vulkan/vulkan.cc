@@ -45,6 +45,8 @@ class VulkanBackend final : public Backend {
     return caps.is_software ? text + ", software" : text;
   }
   bool uses_host_memory() const override { return false; }
+  /// Of the largest heap, as it was before anybody took of it: the API does not say more.
+  std::size_t free_bytes() const override { return device_->caps().memory_bytes; }
   bool supports(const Graph& graph, const Node& node) const override {
     return find(graph, node) != nullptr;
   }
