@@ -31,11 +31,11 @@ void kv_summarise(KvFormat format,
       kv_codec(format).decode_tile(KvRole::k, kv_tile_codes(format, block, t),
                                    kv_tile_scales(format, block, t),
                                    keys.data() + t * kKvTileTokens * kKvChannels);
-    for (int c = 0; c < kKvChannels; ++c) {
+    for (std::size_t c = 0; c < kKvChannels; ++c) {
       float sum = 0;
       for (std::size_t t = 0; t < kKvBlockTokens; ++t) sum += keys[t * kKvChannels + c];
       const float mean = sum / kKvBlockTokens;
-      put(summary, first + c, mean);
+      put(summary, first + static_cast<std::int64_t>(c), mean);
       for (std::size_t t = 0; t < kKvBlockTokens; ++t) {
         const float off = keys[t * kKvChannels + c] - mean;
         squares[t] += off * off;
@@ -48,7 +48,7 @@ void kv_summarise(KvFormat format,
 
 std::int32_t unite_pages(std::span<std::int32_t> pages) {
   std::ranges::sort(pages);
-  return static_cast<std::int32_t>(std::ranges::unique(pages).begin() - pages.begin());
+  return static_cast<std::int32_t>(std::unique(pages.begin(), pages.end()) - pages.begin());
 }
 
 }  // namespace runnel::quant

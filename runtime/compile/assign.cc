@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <ranges>
 #include <string>
 
 #include "runtime/compile/layout.h"
@@ -103,7 +102,8 @@ Status unite_states(PlanLayout& layout,
           return domain(owner_of(i)) == domain(owner_of(members.front()));
         }))
       continue;
-    int owner = std::ranges::max(members | std::views::transform(owner_of));
+    int owner = kNobody;
+    for (const std::size_t i : members) owner = std::max(owner, owner_of(i));
     while (!std::ranges::all_of(members, [&](std::size_t i) {
       return backends[static_cast<std::size_t>(owner)]->supports(layout.graph, nodes[i]);
     }))

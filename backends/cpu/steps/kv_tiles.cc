@@ -6,6 +6,7 @@
 #include "backends/cpu/steps/steps.h"
 #include "quant/kv_codecs.h"
 #include "quant/kv_sparse.h"
+#include "runtime/base/checked.h"
 
 namespace runnel::cpu::steps {
 namespace {
@@ -93,10 +94,14 @@ struct PageChooser {
   float *best, *bounds;  // [most], [kBoundsAtOnce]
   std::int64_t group, most;
 
+  /// A whole number of cache lines: other scratch follows.
   static std::size_t bytes(const AttentionAttr& attr, std::int64_t tokens) {
-    const std::int64_t each = attr.n_heads / attr.n_kv_heads * attr.sparse.pages;
-    return static_cast<std::size_t>(tokens) * (sizeof(SeenPages) + sizeof(std::int32_t) * each) +
-           sizeof(float) * static_cast<std::size_t>(attr.sparse.pages + kBoundsAtOnce);
+    if (attr.sparse.pages == 0) return 0;
+    const std::int64_t lists = tokens * (attr.n_heads / attr.n_kv_heads) * attr.sparse.pages;
+    return align_up(static_cast<std::size_t>(tokens) * sizeof(SeenPages) +
+                        static_cast<std::size_t>(lists) * sizeof(std::int32_t) +
+                        static_cast<std::size_t>(attr.sparse.pages + kBoundsAtOnce) * sizeof(float),
+                    64);
   }
   PageChooser(const AttentionAttr& attr, std::int64_t tokens, std::byte* scratch)
       : seen(reinterpret_cast<SeenPages*>(scratch)),
