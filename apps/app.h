@@ -124,5 +124,6 @@ void declare_imatrix(CLI::App& verb);
 void declare_calibrate(CLI::App& verb);
 void declare_inspect(CLI::App& verb);
 void declare_devices(CLI::App& verb);
+void declare_check(CLI::App& verb);
 
 }  // namespace runnel::app

@@ -25,6 +25,7 @@ constexpr std::array kVerbs{
     Verb{"perplexity", "perplexity of a text, KL divergence between models", declare_perplexity},
     Verb{"bench", "prompt and generation speed", declare_bench},
     Verb{"devices", "backends compiled in, and whether they work here", declare_devices},
+    Verb{"check", "compare the kernels of this machine with the reference", declare_check},
 };
 
 /// Edits (insert, delete, replace, swap neighbours as two) that turn a into b. SOURCE: Levenshtein

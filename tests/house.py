@@ -43,6 +43,7 @@ ONLY = {
     "apps/quantize.cc": ["apps", "runtime/api/runnel.h", "converters"],
     "apps/imatrix.cc": ["apps", "runtime/api/runnel.h", "converters"],
     "apps/calibrate.cc": ["apps", "runtime/api/runnel.h", "converters"],
+    "apps/check.cc": ["apps", "runtime/api/runnel.h", "tests/conformance/suite.h"],
     "apps": ["apps", "runtime/api/runnel.h"],
     "tests/install": [],
 }

@@ -267,6 +267,13 @@ class Measure(Case):
         self.assertIn("cpu", names)
         self.assertEqual(names[-1], "reference")
 
+    def test_check(self):
+        out, err = self.good("check", "--backend", "cpu", "--filter", "matmul", "--every", "40")
+        self.assertRegex(out, r"^[1-9]\d* passed, 0 failed")
+        self.assertEqual(err, "")
+        self.bad(2, "no backend is called gpu", "check", "--backend", "gpu")
+        self.bad(2, "no case has frobnicate", "check", "--filter", "frobnicate")
+
 
 class Files(Case):
     def test_convert_quantize_inspect(self):

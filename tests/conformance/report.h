@@ -14,6 +14,7 @@ class Report {
  public:
   /// Columns of the matrix, in this order.
   void add_backend(const std::string& backend) { backends_.push_back(backend); }
+  const std::vector<std::string>& backends() const { return backends_; }
   void count(const std::string& backend, const Case& one, Outcome outcome, double error);
 
   int n_failed() const { return total_.failed; }
