@@ -16,9 +16,12 @@ def main():
     if len(sys.argv) != 3 or sys.argv[1] not in ("--check", "--write"):
         print(__doc__)
         return 2
-    printed = subprocess.run([sys.argv[2], "--matrix"], stdout=subprocess.PIPE, text=True).stdout
+    conformance = subprocess.run([sys.argv[2], "--matrix"], stdout=subprocess.PIPE, text=True)
+    if conformance.returncode != 0:
+        print("matrix: the conformance program fails")
+        return 1
     # The tables only: the closing line with its counts belongs to the terminal.
-    lines = [line for line in printed.split("\n") if line.startswith("|") or not line]
+    lines = [line for line in conformance.stdout.split("\n") if line.startswith("|") or not line]
     matrix = "\n".join(lines).strip() + "\n"
     if matrix.count("|") < 10:
         print("matrix: the conformance program printed no table")
