@@ -110,20 +110,20 @@ class Cache {
   std::int64_t match_prefix(std::span<const TokenId> ids) const;
 
   // For session files: every state is a list of units of equal size, the same on all backends:
-  // pages of keys or values in order; columns of a convolution, the newest, oldest first; a window
-  // as a whole.
+  // pages in order; columns of a convolution, the newest, oldest first; a window as a whole. Those
+  // of now, or the rings and windows of an anchor.
+  std::size_t n_anchors() const { return anchors_.size(); }
   std::size_t n_states() const { return states_.size(); }
   const StateInfo& state_info(std::size_t state) const { return states_[state].info; }
-  std::int64_t n_units(std::size_t state) const;
+  std::int64_t n_units(std::size_t state, std::size_t when = kNow) const;
   std::size_t unit_bytes(std::size_t state) const;
   /// Copies a unit; what belongs to no token is zero. ERRORS: device_lost.
-  Status read_unit(std::size_t state, std::int64_t unit, std::span<std::byte> bytes) const;
-  Status write_unit(std::size_t state, std::int64_t unit, std::span<const std::byte> bytes);
+  Status read_unit(const UnitId& id, std::span<std::byte> bytes) const;
+  Status write_unit(const UnitId& id, std::span<const std::byte> bytes);
   /// Slots that n_tokens tokens take, all of them computed.
   std::int64_t n_slots(std::int64_t n_tokens) const;
   const std::optional<ShiftPlan>& shift_plan() const { return options_.shift; }
-  /// Half computed again is as good as nothing.
-  Extent extent() const;
+  Extent extent(std::size_t when = kNow) const;
   /// Rows that a window holds behind those of the first tokens; 0 without windows.
   std::int64_t window_rows() const { return window_; }
   /// Whether a sequence can go on from that. REQUIRES: extent.slots <= n_slots(tokens).
@@ -132,6 +132,9 @@ class Cache {
   /// write_unit(). REQUIRES: nothing was reserved; slots are 0 or n_slots(tokens) and fit;
   /// possible(extent). ERRORS: out_of_memory.
   Status restore(std::span<const TokenId> tokens, const Extent& extent);
+  /// After that: another anchor, to be written, too. REQUIRES: possible(extent), not past the end
+  /// nor before the last anchor. ERRORS: out_of_memory.
+  Status restore_anchor(const Extent& extent);
 
   /// For Executable::submit; valid until the next reserve().
   StateTable table() const { return {bindings_}; }
@@ -152,7 +155,8 @@ class Cache {
         page_bytes_(memory_.none()),
         ring_bytes_(memory_.none()) {}
   Status own_page(std::size_t index);
-  BufferView unit_view(std::size_t state, std::int64_t unit) const;
+  BufferView unit_view(const UnitId& id) const;
+  Anchor point(std::size_t when) const;
   void rebind();
   void plan_resume();
   std::int64_t replay_from(std::int64_t end) const;
@@ -164,7 +168,7 @@ class Cache {
   std::int64_t sealed_at(std::int64_t end) const {
     return quant::kv_sealed_before(end - 1, options_.kv.recent_tokens());
   }
-  void keep_window(const StateInfo& info, std::size_t row, std::span<std::byte> bytes) const;
+  void keep_window(const StateInfo& info, const Anchor& at, std::span<std::byte> bytes) const;
   void adopt_state(StateInfo info, std::size_t home, std::size_t bytes);
   Status start();
   std::int64_t kept() const { return options_.shift ? options_.shift->kept : 0; }
@@ -178,7 +182,7 @@ class Cache {
   std::vector<State> states_;
   std::vector<StateBinding> bindings_;
   StateBytes page_bytes_, ring_bytes_;
-  std::unique_ptr<StateBlock> rings_;  // null: no state has one
+  std::shared_ptr<StateBlock> rings_;  // null: no state has one
   /// Shared, because forks of a sequence hold the same pages and any of them may go first.
   std::vector<std::shared_ptr<StateBlock>> pages_;
   std::vector<Anchor> anchors_;  // oldest first

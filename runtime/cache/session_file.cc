@@ -15,10 +15,11 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);
 constexpr std::string_view kMagic("RUNNELSS", 8);
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kFormatBytes = 16;
 constexpr std::size_t kStateBytes = 4 + 4 + kFormatBytes + Shape::kMaxRank * 8 + 8;
-constexpr std::size_t kFixedBytes = 8 + 4 + 4 + 11 * 8;
+constexpr std::size_t kCounts = 11, kFields = kCounts + 3 * Cache::kAnchors;
+constexpr std::size_t kFixedBytes = 8 + 4 + 4 + kFields * 8;
 constexpr std::size_t kSumBytes = 8;
 constexpr const char* kOtherFormat =
     " has another format: create the session with the KV cache type it was saved with";
@@ -28,12 +29,27 @@ struct Header {
   std::uint64_t file_bytes = 0, fingerprint = 0, n_tokens = 0, n_columns = 0, n_logits = 0,
                 note_bytes = 0, n_slots = 0, n_rows = 0, shift_slots = 0, shift_kept = 0,
                 shift_positions = 0;
+  std::array<std::array<std::uint64_t, 3>, Cache::kAnchors> anchors{};  // slots, columns, rows
   /// The numbers behind version and n_states, in the order of the file.
   template <class Self>
   static auto fields(Self& self) {
-    return std::array{&self.file_bytes,  &self.fingerprint, &self.n_tokens,       &self.n_columns,
-                      &self.n_logits,    &self.note_bytes,  &self.n_slots,        &self.n_rows,
-                      &self.shift_slots, &self.shift_kept,  &self.shift_positions};
+    std::array<decltype(&self.n_rows), kFields> all{
+        &self.file_bytes,  &self.fingerprint, &self.n_tokens,       &self.n_columns,
+        &self.n_logits,    &self.note_bytes,  &self.n_slots,        &self.n_rows,
+        &self.shift_slots, &self.shift_kept,  &self.shift_positions};
+    std::size_t i = kCounts;
+    for (auto& anchor : self.anchors)
+      for (auto& field : anchor) all[i++] = &field;
+    return all;
+  }
+  Extent extent() const { return to_extent({n_slots, n_columns, n_rows}); }
+  static Extent to_extent(const std::array<std::uint64_t, 3>& fields) {
+    return {static_cast<std::int64_t>(fields[0]), static_cast<std::int64_t>(fields[1]),
+            static_cast<std::int64_t>(fields[2])};
+  }
+  static std::array<std::uint64_t, 3> to_fields(const Extent& extent) {
+    return {static_cast<std::uint64_t>(extent.slots), static_cast<std::uint64_t>(extent.columns),
+            static_cast<std::uint64_t>(extent.rows)};
   }
 };
 
@@ -206,6 +222,11 @@ Result<std::vector<TokenId>> read_tokens(Reader& reader,
   return tokens;
 }
 
+/// Bytes of a state's units.
+std::size_t section_bytes(const Cache& cache, std::size_t state, std::size_t when) {
+  return static_cast<std::size_t>(cache.n_units(state, when)) * cache.unit_bytes(state);
+}
+
 /// The file's states are those of the cache, which already holds the file's tokens.
 Status check_states(std::span<const StateEntry> states, const Cache& cache) {
   if (states.size() != cache.n_states())
@@ -213,7 +234,7 @@ Status check_states(std::span<const StateEntry> states, const Cache& cache) {
                                               " states, the model " +
                                               std::to_string(cache.n_states()));
   for (std::size_t i = 0; i < states.size(); ++i) {
-    const std::uint64_t bytes = static_cast<std::uint64_t>(cache.n_units(i)) * cache.unit_bytes(i);
+    const std::uint64_t bytes = section_bytes(cache, i, kNow);
     StateEntry ours = entry_of(cache.state_info(i), bytes);
     if (states[i] == ours) continue;
     ours.format = states[i].format;
@@ -225,15 +246,46 @@ Status check_states(std::span<const StateEntry> states, const Cache& cache) {
   return {};
 }
 
-Status read_states(Reader& reader, Cache& cache) {
+Status read_states(Reader& reader, Cache& cache, std::size_t when = kNow) {
   for (std::size_t i = 0; i < cache.n_states(); ++i) {
     const std::size_t unit = cache.unit_bytes(i);
-    const auto n_units = static_cast<std::size_t>(cache.n_units(i));
+    const auto n_units = static_cast<std::size_t>(cache.n_units(i, when));
     RUNNEL_ASSIGN(const std::span<const std::byte> section,
                   reader.section(n_units * unit, "states"));
     for (std::size_t u = 0; u < n_units; ++u)
-      RUNNEL_TRY(
-          cache.write_unit(i, static_cast<std::int64_t>(u), section.subspan(u * unit, unit)));
+      RUNNEL_TRY(cache.write_unit({i, static_cast<std::int64_t>(u), when},
+                                  section.subspan(u * unit, unit)));
+  }
+  return {};
+}
+
+/// The anchors of a file whose tokens and states the cache holds.
+Status read_anchors(Reader& reader, const Header& header, Cache& cache) {
+  std::uint64_t before = 1;
+  for (std::size_t i = 0; i < Cache::kAnchors; ++i) {
+    const auto& [slots, columns, rows] = header.anchors[i];
+    if (slots == 0 && columns == 0 && rows == 0) continue;
+    const Extent extent = Header::to_extent(header.anchors[i]);
+    if (slots < before || slots > header.n_slots || columns > slots || rows > slots ||
+        cache.window_rows() == 0 || cache.n_anchors() != i || cache.dropped() > 0 ||
+        !cache.possible(extent))
+      return corrupt("impossible anchor");
+    before = slots;
+    RUNNEL_TRY(cache.restore_anchor(extent));
+    RUNNEL_TRY(read_states(reader, cache, i));
+  }
+  return {};
+}
+
+Status write_states(Writer& writer, const Cache& cache, std::size_t when) {
+  std::vector<std::byte> unit;
+  for (std::size_t i = 0; i < cache.n_states(); ++i) {
+    unit.resize(cache.unit_bytes(i));
+    for (std::int64_t u = 0; u < cache.n_units(i, when); ++u) {
+      RUNNEL_TRY(cache.read_unit({i, u, when}, unit));
+      RUNNEL_TRY(writer.add(unit));
+    }
+    RUNNEL_TRY(writer.seal());
   }
   return {};
 }
@@ -250,11 +302,6 @@ bool take_shift(const Header& header, Cache& cache) {
   if (!plan.valid()) return false;
   cache.set_kept(plan.kept);
   return true;
-}
-
-Extent extent_of(const Header& header) {
-  return {static_cast<std::int64_t>(header.n_slots), static_cast<std::int64_t>(header.n_columns),
-          static_cast<std::int64_t>(header.n_rows)};
 }
 
 /// Counts that must agree with the cache before anything is made of them.
@@ -274,7 +321,7 @@ Status check_counts(const Header& header, const SessionExpectations& expected, C
   if ((header.n_rows > 0) != (header.n_slots > 0 && cache.window_rows() > 0))
     return Status(Code::invalid_argument, std::string("the session") + kOtherFormat);
   if (header.n_columns > header.n_slots || header.n_rows > header.n_slots ||
-      !cache.possible(extent_of(header)))
+      !cache.possible(header.extent()))
     return corrupt("impossible number of convolution columns or recent rows");
   if (header.n_logits != 0 && header.n_logits != static_cast<std::uint64_t>(expected.n_vocab))
     return corrupt("impossible number of logits");
@@ -289,11 +336,14 @@ Status save_session(const std::string& path, const Cache& cache, const SessionEx
   header.n_states = static_cast<std::uint32_t>(cache.n_states());
   header.fingerprint = extras.fingerprint;
   header.n_tokens = cache.tokens().size();
-  const Extent extent = cache.extent();
+  const auto [n_slots, n_columns, n_rows] = Header::to_fields(cache.extent());
+  header.n_slots = n_slots;
+  header.n_columns = n_columns;
+  header.n_rows = n_rows;
   const bool complete = cache.next_index() == cache.size();
-  header.n_slots = static_cast<std::uint64_t>(extent.slots);
-  header.n_columns = static_cast<std::uint64_t>(extent.columns);
-  header.n_rows = static_cast<std::uint64_t>(extent.rows);
+  const std::size_t n_anchors = complete && cache.dropped() == 0 ? cache.n_anchors() : 0;
+  for (std::size_t i = 0; i < n_anchors; ++i)
+    header.anchors[i] = Header::to_fields(cache.extent(i));
   if (cache.dropped() > 0 || !complete) {
     const ShiftPlan plan = cache.shift_plan().value_or(ShiftPlan{});
     header.shift_slots = static_cast<std::uint64_t>(plan.slots);
@@ -306,13 +356,12 @@ Status save_session(const std::string& path, const Cache& cache, const SessionEx
                       extras.logits.size() * sizeof(float) + kSumBytes + extras.note.size() +
                       kSumBytes;
   std::vector<StateEntry> states;
-  std::size_t largest = 0;
   for (std::size_t i = 0; i < cache.n_states(); ++i) {
-    const std::size_t bytes =
-        complete ? static_cast<std::size_t>(cache.n_units(i)) * cache.unit_bytes(i) : 0;
+    const std::size_t bytes = section_bytes(cache, i, kNow);
     states.push_back(entry_of(cache.state_info(i), bytes));
     header.file_bytes += kStateBytes + bytes + kSumBytes;
-    largest = std::max(largest, cache.unit_bytes(i));
+    for (std::size_t a = 0; a < n_anchors; ++a)
+      header.file_bytes += section_bytes(cache, i, a) + kSumBytes;
   }
   RUNNEL_ASSIGN(AtomicFile file, AtomicFile::create(path));
   Writer writer(file);
@@ -322,15 +371,8 @@ Status save_session(const std::string& path, const Cache& cache, const SessionEx
     RUNNEL_TRY(writer.add(section));
     RUNNEL_TRY(writer.seal());
   }
-  std::vector<std::byte> unit(largest);
-  for (std::size_t i = 0; i < cache.n_states(); ++i) {
-    const auto bytes = std::span(unit).first(cache.unit_bytes(i));
-    for (std::int64_t u = 0; complete && u < cache.n_units(i); ++u) {
-      RUNNEL_TRY(cache.read_unit(i, u, bytes));
-      RUNNEL_TRY(writer.add(bytes));
-    }
-    RUNNEL_TRY(writer.seal());
-  }
+  RUNNEL_TRY(write_states(writer, cache, kNow));
+  for (std::size_t i = 0; i < n_anchors; ++i) RUNNEL_TRY(write_states(writer, cache, i));
   return file.commit();
 }
 
@@ -348,9 +390,10 @@ Result<SessionExtras> load_session(std::span<const std::byte> file,
   if (!logits.empty()) std::memcpy(extras.logits.data(), logits.data(), logits.size());
   RUNNEL_ASSIGN(const auto note, reader.section(header.note_bytes, "note"));
   extras.note.assign(reinterpret_cast<const char*>(note.data()), note.size());
-  RUNNEL_TRY(cache.restore(tokens, extent_of(header)));
+  RUNNEL_TRY(cache.restore(tokens, header.extent()));
   RUNNEL_TRY(check_states(states, cache));
   RUNNEL_TRY(read_states(reader, cache));
+  RUNNEL_TRY(read_anchors(reader, header, cache));
   if (reader.cursor().remaining() != 0) return corrupt("there is something behind the last state");
   return extras;
 }

@@ -5,12 +5,14 @@
 //   header     kMagic; u32 version, n_states; u64 file bytes, model fingerprint, n_tokens,
 //              n_columns, n_logits (0 or the vocabulary), note bytes, n_slots, n_rows; then what
 //              shift.h needs to know where the tokens lie, 0 when none was dropped: slots of the
-//              cache, tokens kept, positions of the model
+//              cache, tokens kept, positions of the model; then n_slots, n_columns and n_rows of
+//              Cache::kAnchors anchors, oldest first, 0 where there is none
 //   states     for each: u32 kind (kinds below), rank; char format[16], zero-filled; u64 dim[4],
 //              section bytes
 //   checksum   u64, of all above
-//   sections   tokens i32, logits f32, note, then the units of each state in order (Cache); after
-//              each section its checksum u64, seeded with the header's + 1 + its index
+//   sections   tokens i32, logits f32, note, then the units of each state in order (Cache), then
+//              those of each anchor; after each section its checksum u64, seeded with the header's
+//              + 1 + its index
 //
 // Kinds: 1 keys, 2 values (pages [G, 64, dh] of rows or tiles; what is past the last token or not
 // in tiles yet is zero), 3 conv columns (the newest n_columns, oldest first), 4 windows of rows

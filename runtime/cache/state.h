@@ -1,6 +1,7 @@
 // What a cache is made of, in words that its users share: options, sizes, states.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -46,6 +47,16 @@ struct Extent {
   std::int64_t slots = 0;    // with KV; 0: all is computed again
   std::int64_t columns = 0;  // newest ones, of the convolutions; 0: a replay is due
   std::int64_t rows = 0;     // newest ones, in windows; 0 without windows
+};
+
+/// What session files hold: the sequence as it is now, or an anchor (0: the oldest).
+inline constexpr std::size_t kNow = std::numeric_limits<std::size_t>::max();
+
+/// One unit of a state, for session files.
+struct UnitId {
+  std::size_t state = 0;
+  std::int64_t unit = 0;
+  std::size_t when = kNow;
 };
 
 /// A copy of rings and windows as they were when KV ended at `end`, shared by forks.

@@ -136,7 +136,8 @@ TEST_CASE("Tiled KV: a saved session goes on with the same bits and computes not
     }
 }
 
-TEST_CASE("Tiled KV: another reply to the same prompt computes one token again") {
+TEST_CASE("Tiled KV: another reply to the same prompt computes one token, after a load, too") {
+  const test::TempDir dir;
   const auto engine = load_engine(converted("tiny-lfm2", kRecipe), "cpu");
   const auto first = random_ids(250, 320, 17);
   for (const quant::KvPolicy& kv : policies()) {
@@ -153,6 +154,15 @@ TEST_CASE("Tiled KV: another reply to the same prompt computes one token again")
         CHECK(*kept == std::ssize(prompt) - 1);
         CHECK(last_logits(*session) == expected);
       }
+      for (const TokenId id : random_ids(100, 320, 21)) append(*session, std::span(&id, 1));
+      REQUIRE(session->save(dir / "s", "").ok());
+      const auto restored = new_session(*engine, {1024, kv, 0});
+      REQUIRE(restored->load(dir / "s").ok());
+      const auto kept = restored->set_tokens(prompt);
+      REQUIRE(kept.ok());
+      CHECK(*kept == std::ssize(prompt) - 1);
+      CHECK(last_logits(*restored) == expected);
+      REQUIRE(session->set_tokens(prompt).ok());
       const auto more = random_ids(60, 320, 30 + turn);
       prompt.insert(prompt.end(), more.begin(), more.end());
     }

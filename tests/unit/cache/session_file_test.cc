@@ -12,7 +12,7 @@ namespace runnel::tests {
 namespace {
 
 constexpr SessionExpectations kExpected{0x1234567890abcdef, 1000};
-constexpr std::size_t kFixed = 104, kState = 64;  // SOURCE: session_file.h
+constexpr std::size_t kFixed = 152, kState = 64;  // SOURCE: session_file.h
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -193,6 +193,72 @@ TEST_CASE("SessionFile: tiles and windows come back, and nothing of what was rol
   CHECK_FALSE(stays(byte(3, 0, 0)));                 // a sink's row
   CHECK_FALSE(stays(byte(3, 0, (16 + 30) * kRow)));  // the oldest row in the ring
   CHECK(stays(byte(3, 0, (16 + 29) * kRow)));        // was token 189
+}
+
+/// Tiles, with anchors at 200 and 400 of 600 tokens and other bytes in the rings at each.
+Fixture anchored() {
+  Fixture f = tiled();
+  for (const std::int64_t at : {200, 400, 600}) {
+    f.grow(at);
+    f.scribble(static_cast<unsigned>(at));
+    if (at < 600) f.cache->place_anchor();
+  }
+  REQUIRE(f.cache->n_anchors() == 2);
+  return f;
+}
+
+TEST_CASE("SessionFile: anchors come back, and a rollback goes on from them as before") {
+  Fixture f = anchored();
+  const std::string file = saved(*f.cache);
+  Fixture into = tiled();
+  REQUIRE(load(bytes_of(file), into).ok());
+  CHECK(saved(*into.cache) == file);
+  REQUIRE(into.cache->n_anchors() == 2);
+  for (const std::int64_t end : {450, 398}) {  // from the second one, then within it
+    f.cache->truncate(end);
+    into.cache->truncate(end);
+    CHECK(into.cache->next_index() == std::min<std::int64_t>(end, 400));
+    CHECK(into.cache->resume_from() == f.cache->resume_from());
+    CHECK(saved(*into.cache) == saved(*f.cache));
+    f.grow(end);
+    into.grow(end);
+  }
+  f.grow(501);
+  Fixture again = tiled();
+  REQUIRE(load(bytes_of(saved(*f.cache)), again).ok());
+  for (const std::int64_t end : {398, 395, 200}) {  // with four columns, with one, the first
+    f.cache->truncate(end);
+    again.cache->truncate(end);
+    CHECK(again.cache->next_index() == end);
+    CHECK(saved(*again.cache) == saved(*f.cache));
+  }
+}
+
+TEST_CASE("SessionFile: anchors that cannot be are refused though the checksums are right") {
+  Fixture f = anchored();
+  const std::string file = saved(*f.cache);
+  const auto forged_at = [&](std::size_t offset, std::uint64_t value) {
+    std::string forged = file;
+    std::memcpy(forged.data() + offset, &value, 8);
+    std::vector<std::size_t> sections{600 * 4, 4000, 8};
+    for (const std::size_t when : {kNow, std::size_t{0}, std::size_t{1}})
+      for (std::size_t i = 0; i < f.cache->n_states(); ++i)
+        sections.push_back(static_cast<std::size_t>(f.cache->n_units(i, when)) *
+                           f.cache->unit_bytes(i));
+    reseal(forged, f.cache->n_states(), sections);
+    Fixture into = tiled();
+    return load(bytes_of(forged), into).status();
+  };
+  constexpr std::size_t kFirst = 104, kSecond = 128;  // SOURCE: session_file.h
+  CHECK(forged_at(kFirst, 200).ok());
+  for (const std::uint64_t n : {0ull, 401ull, 601ull, 1ull << 40, 1ull << 63, ~0ull})
+    CHECK(forged_at(kFirst, n).code() == Code::corrupt);  // slots
+  for (const std::uint64_t n : {1ull, 5ull, 201ull, 1ull << 62, ~0ull}) {
+    CHECK(forged_at(kFirst + 8, n).code() == Code::corrupt);   // columns
+    CHECK(forged_at(kFirst + 16, n).code() == Code::corrupt);  // rows
+  }
+  CHECK(forged_at(kSecond, 199).code() == Code::corrupt);
+  CHECK(forged_at(kSecond, 601).code() == Code::corrupt);
 }
 
 TEST_CASE("SessionFile: a window that lacks rows, or other parts in f16, are refused") {
