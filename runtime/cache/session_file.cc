@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstring>
 
-#include "runtime/base/atomic_file.h"
 #include "runtime/base/byte_cursor.h"
 #include "runtime/base/checked.h"
 #include "runtime/base/checksum.h"
@@ -331,7 +330,9 @@ Status check_counts(const Header& header, const SessionExpectations& expected, C
 
 }  // namespace
 
-Status save_session(const std::string& path, const Cache& cache, const SessionExtras& extras) {
+Result<AtomicFile> write_session(const std::string& path,
+                                 const Cache& cache,
+                                 const SessionExtras& extras) {
   Header header;
   header.n_states = static_cast<std::uint32_t>(cache.n_states());
   header.fingerprint = extras.fingerprint;
@@ -373,6 +374,11 @@ Status save_session(const std::string& path, const Cache& cache, const SessionEx
   }
   RUNNEL_TRY(write_states(writer, cache, kNow));
   for (std::size_t i = 0; i < n_anchors; ++i) RUNNEL_TRY(write_states(writer, cache, i));
+  return file;
+}
+
+Status save_session(const std::string& path, const Cache& cache, const SessionExtras& extras) {
+  RUNNEL_ASSIGN(AtomicFile file, write_session(path, cache, extras));
   return file.commit();
 }
 

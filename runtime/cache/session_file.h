@@ -29,6 +29,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/base/atomic_file.h"
 #include "runtime/cache/cache.h"
 
 namespace runnel {
@@ -40,8 +41,13 @@ struct SessionExtras {
   std::string note;               // the caller's, any bytes
 };
 
-/// Replaces `path`. A crash leaves the old file or the new one, never a part.
+/// All of a file but its commit(), which needs the cache no more and may take long.
 /// ERRORS: not_found, io, device_lost.
+Result<AtomicFile> write_session(const std::string& path,
+                                 const Cache& cache,
+                                 const SessionExtras& extras);
+
+/// Replaces `path`. A crash leaves the old file or the new one, never a part. ERRORS: as above.
 Status save_session(const std::string& path, const Cache& cache, const SessionExtras& extras);
 
 /// What files must fit.

@@ -10,8 +10,11 @@ Status Session::save(const std::string& path, std::string_view note) const {
   extras.fingerprint = engine_.fingerprint();
   if (have_logits_) extras.logits = logits_;
   extras.note = note;
-  const auto lock = engine_.exclusive();
-  return save_session(path, *cache_, extras);
+  Result<AtomicFile> file = [&] {
+    const auto lock = engine_.exclusive();
+    return write_session(path, *cache_, extras);
+  }();
+  return file.ok() ? file->commit() : file.status();  // other sessions go on while the disk syncs
 }
 
 Result<std::string> Session::load(const std::string& path) {
