@@ -1,6 +1,7 @@
 // Compiled by hand: prebuilt/README.md. Product of f16 matrices on the matrix units:
-// y[t][n] = factor[t] * dot(x[t], w[n]) (+ bias[n]). A workgroup of 8 subgroups makes TILE rows times
-// 128 columns, 64 values of K at a time.
+// y[t][n] = factor[t] * dot(x[t], w[n]) (+ bias[n]). A workgroup of 8 subgroups makes 64 rows times 128
+// columns, 64 values of K at a time; the next ones are on their way to registers meanwhile. The matrices
+// have names: in arrays under nested loops a driver kept them in memory, five times slower.
 // 2*T*N*K flops.
 #version 450
 #extension GL_KHR_cooperative_matrix : require
@@ -18,57 +19,80 @@ layout(set = 0, binding = 2, std430) readonly buffer Factors { float factor[]; }
 layout(set = 0, binding = 3, std430) writeonly buffer Y { float y[]; };
 layout(set = 0, binding = 4, std430) readonly buffer Bias { float bias[]; };
 
-const uint kTileN = 128u, kDepth = 8u, kStride = kDepth + 1u;  // depth in pieces of 8 values
-const uint kFragmentsM = TILE / 32u, kFragmentsN = 2u;  // per subgroup: 2 x 4 subgroups
-const uint kLoadsX = TILE * kDepth / 256u, kLoadsW = kTileN * kDepth / 256u;
-shared uvec4 xs[TILE * kStride];
+const uint kTile = 64u, kTileN = 128u, kDepth = 8u, kStride = kDepth + 1u;  // depth in pieces of 8 values
+shared uvec4 xs[kTile * kStride];
 shared uvec4 ws[kTileN * kStride];
-shared float outs[8u * 256u];
+
+#define Sum coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>
+#define Left coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA>
+#define Right coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB>
+
+/// Writes 16 x 16 results that this subgroup put into xs.
+void put(uint own, uint t0, uint col0, uint n_rows) {
+  subgroupMemoryBarrierShared();
+  subgroupBarrier();
+  for (uint e = gl_SubgroupInvocationID; e < 64u; e += gl_SubgroupSize) {
+    const uint t = t0 + e / 4u, col = col0 + 4u * (e % 4u);
+    if (t >= n_rows) continue;
+    const vec4 v = uintBitsToFloat(xs[own + e]) * factor[t];
+    [[unroll]] for (uint c = 0u; c < 4u; ++c)
+      if (col + c < p.n) y[t * p.n + col + c] = v[c] + (p.has_bias != 0u ? bias[col + c] : 0.0);
+  }
+  subgroupBarrier();
+}
 
 void main() {
   const uint n_rows = rows_in_step(p.rows_fixed, p.rows_per_token);
-  const uint t0 = gl_WorkGroupID.y * TILE, n0 = gl_WorkGroupID.x * kTileN, i = gl_LocalInvocationID.x;
+  const uint t0 = gl_WorkGroupID.y * kTile, n0 = gl_WorkGroupID.x * kTileN, i = gl_LocalInvocationID.x;
   if (t0 >= n_rows) return;
-  const uint pieces = p.k / 8u;
-  const uint warp_m = gl_SubgroupID & 1u, warp_n = gl_SubgroupID >> 1;
-  coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator> acc[kFragmentsM * kFragmentsN];
-  [[unroll]] for (uint f = 0u; f < kFragmentsM * kFragmentsN; ++f)
-    acc[f] = coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>(0.0);
-  const uint lane_row = i / kDepth, lane_piece = i % kDepth;
-  for (uint at = 0u; at < pieces; at += kDepth) {
-    const uint piece = at + lane_piece;
-    [[unroll]] for (uint j = 0u; j < kLoadsX; ++j)
-      xs[(lane_row + 32u * j) * kStride + lane_piece] = piece < pieces ? x[min(t0 + lane_row + 32u * j, n_rows - 1u) * pieces + piece] : uvec4(0u);
-    [[unroll]] for (uint j = 0u; j < kLoadsW; ++j)
-      ws[(lane_row + 32u * j) * kStride + lane_piece] = piece < pieces ? w[min(n0 + lane_row + 32u * j, p.n - 1u) * pieces + piece] : uvec4(0u);
-    barrier();
-    [[unroll]] for (uint step_k = 0u; step_k < kDepth / 2u; ++step_k) {
-      coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA> a[kFragmentsM];
-      coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB> b;
-      [[unroll]] for (uint m = 0u; m < kFragmentsM; ++m)
-        coopMatLoad(a[m], xs, (warp_m * (TILE / 2u) + 16u * m) * kStride + 2u * step_k, kStride,
-                    gl_CooperativeMatrixLayoutRowMajor);
-      [[unroll]] for (uint n = 0u; n < kFragmentsN; ++n) {
-        coopMatLoad(b, ws, (warp_n * 32u + 16u * n) * kStride + 2u * step_k, kStride,
-                    gl_CooperativeMatrixLayoutColumnMajor);
-        [[unroll]] for (uint m = 0u; m < kFragmentsM; ++m)
-          acc[m * kFragmentsN + n] = coopMatMulAdd(a[m], b, acc[m * kFragmentsN + n]);
-      }
+  const uint pieces = p.k / 8u, lane_row = i / kDepth, piece = i % kDepth;
+  const uint to = lane_row * kStride + piece, step32 = 32u * kStride;
+  const uint x0 = min(t0 + lane_row, n_rows - 1u) * pieces, x1 = min(t0 + lane_row + 32u, n_rows - 1u) * pieces;
+  const uint w0 = min(n0 + lane_row, p.n - 1u) * pieces, w1 = min(n0 + lane_row + 32u, p.n - 1u) * pieces;
+  const uint w2 = min(n0 + lane_row + 64u, p.n - 1u) * pieces, w3 = min(n0 + lane_row + 96u, p.n - 1u) * pieces;
+  const uint row_x = (gl_SubgroupID & 1u) * 32u * kStride, row_w = (gl_SubgroupID >> 1) * 32u * kStride;
+  Sum sum00 = Sum(0.0), sum01 = Sum(0.0), sum10 = Sum(0.0), sum11 = Sum(0.0);
+  uvec4 a0 = uvec4(0u), a1 = uvec4(0u), b0 = uvec4(0u), b1 = uvec4(0u), b2 = uvec4(0u), b3 = uvec4(0u);
+  for (uint at = 0u; at < pieces + kDepth; at += kDepth) {
+    if (at > 0u) {
+      xs[to] = a0;
+      xs[to + step32] = a1;
+      ws[to] = b0;
+      ws[to + step32] = b1;
+      ws[to + 2u * step32] = b2;
+      ws[to + 3u * step32] = b3;
+      barrier();
+    }
+    const uint from = at + piece;
+    const bool there = from < pieces;
+    a0 = there ? x[x0 + from] : uvec4(0u);
+    a1 = there ? x[x1 + from] : uvec4(0u);
+    b0 = there ? w[w0 + from] : uvec4(0u);
+    b1 = there ? w[w1 + from] : uvec4(0u);
+    b2 = there ? w[w2 + from] : uvec4(0u);
+    b3 = there ? w[w3 + from] : uvec4(0u);
+    if (at == 0u) continue;
+    [[unroll]] for (uint depth = 0u; depth < kDepth; depth += 2u) {
+      Left left0, left1;
+      Right right0, right1;
+      coopMatLoad(left0, xs, row_x + depth, kStride, gl_CooperativeMatrixLayoutRowMajor);
+      coopMatLoad(left1, xs, row_x + 16u * kStride + depth, kStride, gl_CooperativeMatrixLayoutRowMajor);
+      coopMatLoad(right0, ws, row_w + depth, kStride, gl_CooperativeMatrixLayoutColumnMajor);
+      sum00 = coopMatMulAdd(left0, right0, sum00);
+      sum10 = coopMatMulAdd(left1, right0, sum10);
+      coopMatLoad(right1, ws, row_w + 16u * kStride + depth, kStride, gl_CooperativeMatrixLayoutColumnMajor);
+      sum01 = coopMatMulAdd(left0, right1, sum01);
+      sum11 = coopMatMulAdd(left1, right1, sum11);
     }
     barrier();
   }
-  const uint own = gl_SubgroupID * 256u;
-  [[unroll]] for (uint m = 0u; m < kFragmentsM; ++m)
-    [[unroll]] for (uint n = 0u; n < kFragmentsN; ++n) {
-      coopMatStore(acc[m * kFragmentsN + n], outs, own, 16u, gl_CooperativeMatrixLayoutRowMajor);
-      subgroupMemoryBarrierShared();
-      subgroupBarrier();
-      for (uint e = gl_SubgroupInvocationID; e < 256u; e += gl_SubgroupSize) {
-        const uint t = t0 + warp_m * (TILE / 2u) + 16u * m + e / 16u;
-        const uint col = n0 + warp_n * 32u + 16u * n + e % 16u;
-        if (t < n_rows && col < p.n)
-          y[t * p.n + col] = outs[own + e] * factor[t] + (p.has_bias != 0u ? bias[col] : 0.0);
-      }
-      subgroupBarrier();
-    }
+  const uint own = gl_SubgroupID * 64u, t = t0 + (gl_SubgroupID & 1u) * 32u, col = n0 + (gl_SubgroupID >> 1) * 32u;
+  coopMatStore(sum00, xs, own, 4u, gl_CooperativeMatrixLayoutRowMajor);
+  put(own, t, col, n_rows);
+  coopMatStore(sum01, xs, own, 4u, gl_CooperativeMatrixLayoutRowMajor);
+  put(own, t, col + 16u, n_rows);
+  coopMatStore(sum10, xs, own, 4u, gl_CooperativeMatrixLayoutRowMajor);
+  put(own, t + 16u, col, n_rows);
+  coopMatStore(sum11, xs, own, 4u, gl_CooperativeMatrixLayoutRowMajor);
+  put(own, t + 16u, col + 16u, n_rows);
 }
