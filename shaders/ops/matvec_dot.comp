@@ -35,45 +35,30 @@ layout(set = 0, binding = 5, std430) readonly buffer Norm { vec4 norm[]; };
 spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6019, 6018], id = 4450)
 int dot4(uint a, uint b, spirv_literal int packed_format);
 
-const uint kRows = 4u / RUNNEL_MATRICES, kMaxSubgroups = 64u;
+const uint kRows = 4u / RUNNEL_MATRICES, kMaxSubgroups = 128u;
 shared uint bytes[8u * kRoom];  // piece j of 4 values of group g: [g][j]
 shared vec4 scales[kRoom];      // scale; scale * sum of the first 16 bytes, and of the last
 shared float squares[kMaxSubgroups];
 shared vec4 parts[kMaxSubgroups];
 
-/// Piece e of the row as bytes; eight neighbours make a group.
-void keep(uint e, vec4 v) {
-  const vec4 size = abs(v);
-  const float largest = subgroupClusteredMax(max(max(size.x, size.y), max(size.z, size.w)), 8u);
-  const float scale = largest / 127.0, inverse = largest > 0.0 ? 127.0 / largest : 0.0;
-  const ivec4 q = ivec4(roundEven(v * inverse));
-  const float sum = subgroupClusteredAdd(float(q.x + q.y + q.z + q.w), 4u);
-  bytes[e] = uint(q.x & 255) | uint(q.y & 255) << 8 | uint(q.z & 255) << 16 | uint(q.w) << 24;
-  if ((e & 7u) == 0u) scales[e >> 3].xy = vec2(scale, scale * sum);
-  if ((e & 7u) == 4u) scales[e >> 3].z = scale * sum;
-}
-
-/// The whole row, four pieces of a thread on their way at a time.
+/// The row as bytes; eight neighbours make a group. Asking for several pieces at a time took more
+/// registers than it gave speed.
 void stage() {
-  const uint n = 8u * p.groups, step = gl_WorkGroupSize.x;
   float square = 0.0;
-  for (uint e = gl_LocalInvocationID.x; e < n; e += 4u * step) {
-    vec4 v0 = x[e], v1 = x[min(e + step, n - 1u)];
-    vec4 v2 = x[min(e + 2u * step, n - 1u)], v3 = x[min(e + 3u * step, n - 1u)];
+  for (uint e = gl_LocalInvocationID.x; e < 8u * p.groups; e += gl_WorkGroupSize.x) {
+    vec4 v = x[e];
     if (p.has_norm != 0u) {
-      square += dot(v0, v0);
-      if (e + step < n) square += dot(v1, v1);
-      if (e + 2u * step < n) square += dot(v2, v2);
-      if (e + 3u * step < n) square += dot(v3, v3);
-      v0 *= norm[e];
-      v1 *= norm[min(e + step, n - 1u)];
-      v2 *= norm[min(e + 2u * step, n - 1u)];
-      v3 *= norm[min(e + 3u * step, n - 1u)];
+      square += dot(v, v);
+      v *= norm[e];
     }
-    keep(e, v0);
-    if (e + step < n) keep(e + step, v1);
-    if (e + 2u * step < n) keep(e + 2u * step, v2);
-    if (e + 3u * step < n) keep(e + 3u * step, v3);
+    const vec4 size = abs(v);
+    const float largest = subgroupClusteredMax(max(max(size.x, size.y), max(size.z, size.w)), 8u);
+    const float scale = largest / 127.0, inverse = largest > 0.0 ? 127.0 / largest : 0.0;
+    const ivec4 q = ivec4(roundEven(v * inverse));
+    const float sum = subgroupClusteredAdd(float(q.x + q.y + q.z + q.w), 4u);
+    bytes[e] = uint(q.x & 255) | uint(q.y & 255) << 8 | uint(q.z & 255) << 16 | uint(q.w) << 24;
+    if ((e & 7u) == 0u) scales[e >> 3].xy = vec2(scale, scale * sum);
+    if ((e & 7u) == 4u) scales[e >> 3].z = scale * sum;
   }
   square = subgroupAdd(square);
   if (subgroupElect()) squares[gl_SubgroupID] = square;

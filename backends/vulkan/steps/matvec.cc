@@ -110,8 +110,8 @@ Result<Step> dot_product(const Graph& graph,
   const bool pair = node.op == Op::matmul_swiglu;
   const WeightLayout layout = weight_layout(graph.value(node.in[1]));
   // Measured on one GPU: long rows are shared by four subgroups, many rows by none.
-  const std::uint32_t span = layout.groups >= 128 ? 4 : layout.rows >= 6144 ? 1 : 2;
-  const std::uint32_t threads = span == 1 ? 128 : 256;
+  const std::uint32_t span = layout.groups >= 128 ? 4 : layout.rows >= 4096 ? 1 : 2;
+  const std::uint32_t threads = span == 4 ? 512 : 256;
   Dispatch d = row_dispatch(graph, node, bindings, product);
   d.shader = "matvec_dot." + std::string(layout.format->shader) + (pair ? ".swiglu" : ".none");
   std::uint32_t room = 32;  // at least what a known answer needs
