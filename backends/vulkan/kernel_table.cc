@@ -41,8 +41,8 @@ bool one_row_pair(const Graph& graph, const Node& node, const Caps& caps) {
 /// Products of four bytes are one instruction, and eight neighbours of a subgroup can compare.
 bool byte_row(const Graph& graph, const Node& node, const Caps& caps) {
   return caps.integer_dot && caps.subgroup_clustered && caps.subgroup_size >= 8 &&
-         caps.max_invocations >= 512 &&
-         subgroup_matrix(graph, node, caps) && steps::is_dot_product(graph, node);
+         caps.max_invocations >= 512 && subgroup_matrix(graph, node, caps) &&
+         steps::is_dot_product(graph, node);
 }
 bool byte_row_pair(const Graph& graph, const Node& node, const Caps& caps) {
   return pair_fits(graph, node, caps) && byte_row(graph, node, caps);
