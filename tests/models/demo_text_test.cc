@@ -13,8 +13,8 @@ namespace runnel::tests {
 namespace {
 
 constexpr std::size_t kTokens = 64;
-/// Of the standard deviation of the logits. Measured: see the largest gap that the test prints.
-constexpr double kAsGoodAsEqual = 0.15;
+/// Of the standard deviation of the logits. On one GPU 7 of 20 texts part, at 0.039 at most.
+constexpr double kAsGoodAsEqual = 0.1;
 
 constexpr const char* kPrompts[] = {
     "The capital of France is", "Once upon a time",  "Write a short poem.", "What is rain?",
