@@ -20,7 +20,7 @@ VkApplicationInfo application() {
   return info;
 }
 
-Result<VkInstance> make_instance(const VkApi& api, bool validate) {
+Result<VkInstance> new_instance(const VkApi& api, bool validate) {
   const VkApplicationInfo app = application();
   const char* const extension = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
   VkInstanceCreateInfo info{};
@@ -35,6 +35,13 @@ Result<VkInstance> make_instance(const VkApi& api, bool validate) {
   VkInstance instance = VK_NULL_HANDLE;
   RUNNEL_TRY(to_status(api.CreateInstance(&info, nullptr, &instance), "vkCreateInstance"));
   return instance;
+}
+
+/// The first instance of a process stays: loaders unload a driver with its last instance, and one
+/// could not be loaded again after some twenty times.
+Result<VkInstance> make_instance(const VkApi& api, bool validate) {
+  [[maybe_unused]] static const bool kept = new_instance(api, false).ok();
+  return new_instance(api, validate);
 }
 
 /// Usable devices, GPUs before CPUs, as the driver orders them otherwise.

@@ -24,6 +24,7 @@ struct Caps {
   std::array<std::uint8_t, VK_UUID_SIZE> uuid{};  // of the pipeline cache: device and driver
   bool is_software = false;                       // a CPU that emulates a GPU
   bool subgroup_arithmetic = false;               // subgroupAdd and subgroupMax in compute shaders
+  bool subgroup_clustered = false;                // the same among neighbours
   std::uint32_t subgroup_size = 1;
   bool float16 = false, storage16 = false, storage8 = false, integer_dot = false;
   CooperativeMatrix matrix;

@@ -102,6 +102,8 @@ Result<Caps> read_caps(const VkApi& api, VkInstance instance, VkPhysicalDevice p
       VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
   caps.subgroup_arithmetic = (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 &&
                              (subgroup.supportedOperations & kWanted) == kWanted;
+  caps.subgroup_clustered = caps.subgroup_arithmetic &&
+                            (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_CLUSTERED_BIT) != 0;
   caps.subgroup_size = subgroup.subgroupSize;
   caps.float16 = features.v12.shaderFloat16;
   caps.storage16 = features.v11.storageBuffer16BitAccess;

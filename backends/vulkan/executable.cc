@@ -112,6 +112,11 @@ Status VulkanExecutable::build(const Graph& graph, const Segment& segment) {
     RUNNEL_ASSIGN(scratch_, m_.memory.allocate_block(bytes, Residence::device));
   }
   RUNNEL_TRY(make_descriptor_pool());
+  std::vector<std::pair<std::string, std::vector<std::uint32_t>>> wanted;
+  for (const PlannedStep& planned : steps_)
+    for (const Dispatch& dispatch : planned.step.dispatches)
+      wanted.emplace_back(dispatch.shader, dispatch.constants);
+  m_.pipelines.prepare(wanted);
   std::size_t n = 0;
   for (const PlannedStep& planned : steps_)
     for (const Dispatch& dispatch : planned.step.dispatches) {

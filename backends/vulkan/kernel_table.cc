@@ -38,6 +38,15 @@ bool one_row(const Graph& graph, const Node& node, const Caps& caps) {
 bool one_row_pair(const Graph& graph, const Node& node, const Caps& caps) {
   return subgroup_pair(graph, node, caps) && steps::is_row_product(graph, node);
 }
+/// Products of four bytes are one instruction, and eight neighbours of a subgroup can compare.
+bool byte_row(const Graph& graph, const Node& node, const Caps& caps) {
+  return caps.integer_dot && caps.subgroup_clustered && caps.subgroup_size >= 8 &&
+         caps.max_invocations >= 512 && subgroup_matrix(graph, node, caps) &&
+         steps::is_dot_product(graph, node);
+}
+bool byte_row_pair(const Graph& graph, const Node& node, const Caps& caps) {
+  return pair_fits(graph, node, caps) && byte_row(graph, node, caps);
+}
 /// The matrix units take 16 x 16 x 16, and a workgroup's tiles fit.
 bool matrix_units(const Graph& graph, const Node& node, const Caps& caps) {
   constexpr std::size_t kTiles = 46080;
@@ -68,17 +77,17 @@ bool small_head(const Graph&, const Node& node, const Caps&) {
   const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
   return attr != nullptr && attr->head_dim <= 256;
 }
-bool dense(const Graph&, const Node& node, const Caps&) {
-  return dense_tiles(node);
-}
-bool small_dense_head(const Graph& graph, const Node& node, const Caps& caps) {
-  return small_head(graph, node, caps) && dense_tiles(node);
+/// All pages, or those of heads that do not stream; not the chosen pages of sparse attention.
+bool small_head_of_tiles(const Graph& graph, const Node& node, const Caps& caps) {
+  const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
+  return small_head(graph, node, caps) && attr->sparse.pages == 0;
 }
 
 // clang-format off: one row per kernel, aligned
 constexpr std::array kRows = std::to_array<Row>({
     {Op::embed, "embed", table_fits, steps::embed},
     {Op::rms_norm, "rms_norm", always, steps::rms_norm},
+    {Op::matmul, "matvec dot", byte_row, steps::matvec_dot},
     {Op::matmul, "matvec row", one_row, steps::matvec_row},
     {Op::matmul, "matrix units", matrix_units, steps::matmul},
     {Op::matmul, "matvec subgroup", subgroup_matrix, steps::matvec_subgroup},
@@ -90,8 +99,8 @@ constexpr std::array kRows = std::to_array<Row>({
     {Op::attention, "attention row", usual_heads, steps::attention_row},
     {Op::attention, "attention", small_head, steps::attention},
     {Op::rotate, "rotate", always, steps::rotate},
-    {Op::kv_seal, "kv_seal", dense, steps::kv_seal},
-    {Op::tile_attention, "tile_attention", small_dense_head, steps::tile_attention},
+    {Op::kv_seal, "kv_seal", always, steps::kv_seal},
+    {Op::tile_attention, "tile_attention", small_head_of_tiles, steps::tile_attention},
     {Op::kv_window, "kv_window", always, steps::kv_window},
     {Op::short_conv, "short_conv", short_filter, steps::short_conv},
     {Op::moe_route, "moe_route", few_experts, steps::moe_route},
@@ -101,6 +110,7 @@ constexpr std::array kRows = std::to_array<Row>({
     {Op::last_row, "last_row", always, steps::last_row},
     {Op::argmax, "argmax", always, steps::argmax},
     {Op::add_rms_norm, "add_rms_norm", always, steps::add_rms_norm},
+    {Op::matmul_swiglu, "matvec dot swiglu", byte_row_pair, steps::matvec_dot},
     {Op::matmul_swiglu, "matvec row swiglu", one_row_pair, steps::matvec_row},
     {Op::matmul_swiglu, "matrix units swiglu", matrix_units_pair, steps::matmul},
     {Op::matmul_swiglu, "matvec swiglu subgroup", subgroup_pair, steps::matvec_subgroup},

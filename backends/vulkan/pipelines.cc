@@ -1,6 +1,8 @@
 #include "backends/vulkan/pipelines.h"
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "backends/vulkan/disk_cache.h"
 #include "backends/vulkan/memory.h"
@@ -33,15 +35,19 @@ Status make_set_layout(const Device& device,
 
 Pipelines::~Pipelines() {
   const VkApi& api = device_.api();
-  for (auto& [key, p] : pipelines_) {
-    if (p.pipeline != VK_NULL_HANDLE) api.DestroyPipeline(device_.handle(), p.pipeline, nullptr);
-    if (p.layout != VK_NULL_HANDLE) api.DestroyPipelineLayout(device_.handle(), p.layout, nullptr);
-    if (p.operands != VK_NULL_HANDLE)
-      api.DestroyDescriptorSetLayout(device_.handle(), p.operands, nullptr);
-  }
+  for (auto& [key, pipeline] : pipelines_) destroy(pipeline);
   if (step_layout_ != VK_NULL_HANDLE)
     api.DestroyDescriptorSetLayout(device_.handle(), step_layout_, nullptr);
   if (cache_ != VK_NULL_HANDLE) api.DestroyPipelineCache(device_.handle(), cache_, nullptr);
+}
+
+void Pipelines::destroy(Pipeline& p) const {
+  const VkApi& api = device_.api();
+  if (p.pipeline != VK_NULL_HANDLE) api.DestroyPipeline(device_.handle(), p.pipeline, nullptr);
+  if (p.layout != VK_NULL_HANDLE) api.DestroyPipelineLayout(device_.handle(), p.layout, nullptr);
+  if (p.operands != VK_NULL_HANDLE)
+    api.DestroyDescriptorSetLayout(device_.handle(), p.operands, nullptr);
+  p = {};
 }
 
 Status Pipelines::open() {
@@ -124,11 +130,35 @@ Status Pipelines::make(const std::string& shader,
   return to_status(made, "compiling " + shader);
 }
 
+void Pipelines::prepare(
+    std::span<const std::pair<std::string, std::vector<std::uint32_t>>> wanted) {
+  using Entry = std::pair<const std::pair<std::string, std::vector<std::uint32_t>>, Pipeline>;
+  std::vector<Entry*> missing;
+  for (const auto& key : wanted)
+    if (const auto [entry, added] = pipelines_.try_emplace(key); added) missing.push_back(&*entry);
+  constexpr std::size_t kMostThreads = 8;
+  const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < missing.size(); i = next++)
+      if (!make(missing[i]->first.first, missing[i]->first.second, missing[i]->second).ok())
+        destroy(missing[i]->second);
+  };
+  std::vector<std::thread> threads;
+  for (std::size_t i = 1; i < std::min({missing.size(), cores, kMostThreads}); ++i)
+    threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+}
+
 Result<const Pipeline*> Pipelines::get(const std::string& shader,
                                        const std::vector<std::uint32_t>& constants) {
   Pipeline& pipeline = pipelines_[{shader, constants}];
   if (pipeline.pipeline == VK_NULL_HANDLE)
-    if (Status made = make(shader, constants, pipeline); !made.ok()) return made;
+    if (Status made = make(shader, constants, pipeline); !made.ok()) {
+      destroy(pipeline);
+      return made;
+    }
   return static_cast<const Pipeline*>(&pipeline);
 }
 

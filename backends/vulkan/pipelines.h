@@ -2,6 +2,7 @@
 // of them on disk, so that a second start compiles nothing. Used by one thread at a time.
 #pragma once
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,9 @@ class Pipelines {
   /// ERRORS: unsupported (no such shader), out_of_memory, internal (the driver refused it).
   Result<const Pipeline*> get(const std::string& shader,
                               const std::vector<std::uint32_t>& constants);
+  /// Compiles what get() will be asked for, by several threads: a first start waits for the
+  /// driver's compiler more than for anything else. What fails here fails again in get().
+  void prepare(std::span<const std::pair<std::string, std::vector<std::uint32_t>>> wanted);
   /// Writes the cache file when there is something new in it.
   void save();
   VkDescriptorSetLayout step_layout() const { return step_layout_; }
@@ -41,6 +45,8 @@ class Pipelines {
   Status make(const std::string& shader,
               const std::vector<std::uint32_t>& constants,
               Pipeline& pipeline);
+
+  void destroy(Pipeline& pipeline) const;
 
   Device& device_;
   Log log_;

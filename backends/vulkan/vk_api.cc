@@ -11,7 +11,7 @@ VkApi::~VkApi() {
 }
 
 Status VkApi::open() {
-  library_ = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+  library_ = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (library_ == nullptr) return {Code::unsupported, "no Vulkan loader (libvulkan.so.1)"};
   GetInstanceProcAddr =
       reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library_, "vkGetInstanceProcAddr"));

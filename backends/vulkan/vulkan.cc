@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <thread>
 
 #include "backends/vulkan/certify.h"
 #include "backends/vulkan/executable.h"
@@ -13,7 +14,36 @@
 namespace runnel::vulkan {
 namespace {
 
-constexpr std::size_t kPackBytes = std::size_t{4} << 20;  // packed at a time
+constexpr std::size_t kPackBytes = std::size_t{16} << 20;  // packed at a time
+
+/// pack_rows(), a range of the rows per thread: a start must not wait for one core.
+void pack_by_threads(const WeightLayout& layout,
+                     std::span<const std::byte> mapped,
+                     std::int64_t first,
+                     std::int64_t last,
+                     const std::array<std::byte*, 4>& to) {
+  constexpr std::int64_t kMostThreads = 8, kFewRows = 64;
+  const std::int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const std::int64_t n = std::clamp((last - first) / kFewRows, std::int64_t{1},
+                                    std::min<std::int64_t>(kMostThreads, cores));
+  std::vector<std::thread> threads;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t from = first + (last - first) * i / n;
+    const std::int64_t until = first + (last - first) * (i + 1) / n;
+    std::array<std::byte*, 4> at = to;
+    for (std::size_t plane = 0; plane < 4; ++plane)
+      if (at[plane] != nullptr)
+        at[plane] += layout.row_bytes(plane) * static_cast<std::size_t>(from - first);
+    const auto work = [&layout, mapped, from, until, at] {
+      pack_rows(layout, mapped, from, until, at);
+    };
+    if (i + 1 < n)
+      threads.emplace_back(work);
+    else
+      work();
+  }
+  for (std::thread& thread : threads) thread.join();
+}
 
 class VulkanBackend final : public Backend {
  public:
@@ -130,7 +160,7 @@ Status VulkanBackend::place_rows(const WeightLayout& layout,
       packed[i].resize(layout.row_bytes(i) * static_cast<std::size_t>(last - first));
       if (!packed[i].empty()) to[i] = packed[i].data();
     }
-    pack_rows(layout, mapped, first, last, to);
+    pack_by_threads(layout, mapped, first, last, to);
     for (std::size_t i = 0; i < 4; ++i)
       if (!packed[i].empty())
         RUNNEL_TRY(memory_.upload(buffer.block(),
@@ -188,14 +218,17 @@ Result<std::unique_ptr<Executable>> VulkanBackend::compile(const Graph& graph,
   const RowFusions fusions = fuse_rows(graph, segment, [&](const Node& node) {
     if (node.op != Op::matmul && node.op != Op::matmul_swiglu) return false;
     const Row* row = find(graph, node);
-    return row != nullptr && row->prepare == steps::matvec_row;
+    return row != nullptr &&
+           (row->prepare == steps::matvec_row || row->prepare == steps::matvec_dot);
   });
   for (std::size_t i = 0; i < segment.nodes.size(); ++i) {
     const Node& node = segment.nodes[i];
     if (const auto fused = fusions.products.find(i); fused != fusions.products.end()) {
       const Node& product = segment.nodes[fused->second.node];
-      RUNNEL_ASSIGN(Step step,
-                    steps::row_product(graph, product, segment.bindings, fused->second.product));
+      const Row* const made_by = find(graph, product);
+      const bool bytes = made_by != nullptr && made_by->prepare == steps::matvec_dot;
+      const auto prepare = bytes ? steps::dot_product : steps::row_product;
+      RUNNEL_ASSIGN(Step step, prepare(graph, product, segment.bindings, fused->second.product));
       steps.push_back({std::move(step), i});
     }
     if (fusions.gone.contains(i)) continue;

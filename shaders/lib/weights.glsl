@@ -2,7 +2,8 @@
 // (backends/vulkan/weight_layout.h). A format gives
 //   void load32(uint m, uint row, uint g, out vec4 c[8], out vec2 s, out vec2 o);
 // for group g (32 values) of a row of matrix m: value i = (c - kBase) * kLevels * s[i / 16]
-// + o[i / 16]. Codes of few bits are put into the mantissa of a number in [1, 2): no conversion.
+// + o[i / 16]. One that defines RUNNEL_RAW gives its two halves instead, so that a kernel can ask for
+// the bytes of several groups before it waits for any: Raw fetch32(m, row, g), decode32(raw, ...). Codes of few bits are put into the mantissa of a number in [1, 2): no conversion.
 layout(set = 0, binding = 0, std430) readonly buffer Weights16 { uvec4 w[]; } weights16[RUNNEL_MATRICES];
 layout(set = 0, binding = 0, std430) readonly buffer Weights4 { uint w[]; } weights4[RUNNEL_MATRICES];
 
@@ -15,6 +16,11 @@ uint half_at(uint m, uint plane, uint i) {
   return bitfieldExtract(weights4[m].w[plane + (i >> 1)], int(i & 1u) * 16, 16);
 }
 float scale_at(uint m, uint plane, uint i) { return unpackHalf2x16(half_at(m, plane, i)).x; }
+/// The f16 number i of a plane, whose word is known.
+float half_of(uint word, uint i) {
+  const vec2 both = unpackHalf2x16(word);
+  return (i & 1u) == 0u ? both.x : both.y;
+}
 
 vec4 as_numbers(uvec4 mantissas) { return uintBitsToFloat(mantissas | kOne); }
 

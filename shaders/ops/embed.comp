@@ -11,6 +11,7 @@ layout(push_constant) uniform Push {
 #include "step.glsl"
 #include "weights.glsl"
 #include "format.glsl"
+#include "load.glsl"
 layout(set = 0, binding = 1, std430) readonly buffer Ids { int ids[]; };
 layout(set = 0, binding = 2, std430) writeonly buffer Y { float y[]; };
 

@@ -9,6 +9,7 @@ layout(constant_id = 1) const uint kBits = 4;
 layout(push_constant) uniform Push {
   uint heads, head_dim, slots, sinks;
   uint recent, window_state, state;
+  uint streaming0, streaming1;
 } p;
 #include "step.glsl"
 #include "half.glsl"
@@ -17,6 +18,7 @@ layout(set = 0, binding = 0, std430) readonly buffer Rows { float rows[]; };
 float step_row(uint half_index, uint i) { return rows[i]; }
 #include "kv_rows.glsl"
 #include "kv_codes.glsl"
+#include "kv_heads.glsl"
 #ifdef RUNNEL_ROLE_k
 const uint kHalf = 0u;
 #else
@@ -140,7 +142,7 @@ uint plane_word(uint w, uint bits, uint shift) {
 
 void main() {
   const uint token = gl_LocalInvocationID.x, parts_per_head = p.head_dim / 64u;
-  const uint head = gl_WorkGroupID.y / parts_per_head, part = gl_WorkGroupID.y % parts_per_head;
+  const uint to_head = gl_WorkGroupID.y / parts_per_head, head = head_at(to_head), part = gl_WorkGroupID.y % parts_per_head;
   const int end = sealed_before(kv_pos() + step.n_tokens - 1);
   const int begin = max(step.kv_sealed - step.kv_gap, int(p.sinks));
   const uvec2 window = state_page(p.window_state, 0u);
@@ -151,7 +153,7 @@ void main() {
     else encode_levels(token);
     barrier();
     const uvec2 page = state_page(p.state, uint(first) / kPageTokens);
-    const uint block = page.y + (head * parts_per_head + part) * block_words(kBits);
+    const uint block = page.y + (to_head * parts_per_head + part) * block_words(kBits);
     const uint index = uint(first) % kPageTokens / 16u, to = block + index * tile_words(kBits);
     const uint low_bits = kBits == 3u ? 2u : kBits, low_words = 32u * low_bits;
     for (uint w = token; w < low_words; w += 16u)

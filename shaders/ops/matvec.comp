@@ -26,6 +26,7 @@ layout(push_constant) uniform Push {
 #include "step.glsl"
 #include "weights.glsl"
 #include "format.glsl"
+#include "load.glsl"
 #include "products.glsl"
 layout(set = 0, binding = 1, std430) readonly buffer X { float x[]; };
 layout(set = 0, binding = 1, std430) readonly buffer X4 { vec4 x4[]; };

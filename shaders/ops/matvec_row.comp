@@ -21,6 +21,7 @@ layout(push_constant) uniform Push {
 } p;
 #include "weights.glsl"
 #include "format.glsl"
+#include "load.glsl"
 #include "products.glsl"
 layout(set = 0, binding = 1, std430) readonly buffer X { vec4 x[]; };
 layout(set = 0, binding = 2, std430) buffer Y { float y[]; };

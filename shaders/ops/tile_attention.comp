@@ -9,7 +9,7 @@ layout(constant_id = 2) const uint kValueBits = 4;
 layout(push_constant) uniform Push {
   uint heads, head_dim, slots, sinks;
   uint recent, window_state, k_state, v_state;
-  uint n_heads, n_parts;
+  uint n_heads, streaming0, streaming1, n_parts;
   float scale;
 } p;
 #include "step.glsl"
@@ -24,7 +24,9 @@ layout(set = 0, binding = 4, std430) writeonly buffer Parts { float parts[]; }; 
 float step_row(uint half_index, uint i) { return half_index == 0u ? k[i] : v[i]; }
 #include "kv_rows.glsl"
 #include "kv_codes.glsl"
+#include "kv_heads.glsl"
 
+const float kNone = -3.0e38;
 shared float query[256];
 shared float weights[kPageTokens];
 
@@ -42,7 +44,7 @@ float key_dot(uint head, int place, bool sealed, uvec2 page, uvec2 window) {
   }
   const uint parts_per_head = p.head_dim / 64u, token = uint(place) % kPageTokens;
   for (uint part = 0u; part < parts_per_head; ++part) {
-    const uint block = page.y + (head * parts_per_head + part) * block_words(kKeyBits);
+    const uint block = page.y + (page_head(head) * parts_per_head + part) * block_words(kKeyBits);
     const uint tile = block + token / 16u * tile_words(kKeyBits);
     float sum = 0.0;
     for (uint d = 0u; d < 64u; ++d)
@@ -55,7 +57,7 @@ float key_dot(uint head, int place, bool sealed, uvec2 page, uvec2 window) {
 float value_of(uint head, int place, uint d, bool sealed, uvec2 page, uvec2 window) {
   if (!sealed) return row_element(1u, head, place, d, window);
   const uint token = uint(place) % kPageTokens;
-  const uint block = page.y + (head * (p.head_dim / 64u) + d / 64u) * block_words(kValueBits);
+  const uint block = page.y + (page_head(head) * (p.head_dim / 64u) + d / 64u) * block_words(kValueBits);
   const uint tile = block + token / 16u * tile_words(kValueBits);
   return tile_level(page.x, tile, kValueBits, v_place(token % 16u, d % 64u)) *
          tile_scale(page.x, block, kValueBits, token);
@@ -72,15 +74,18 @@ void main() {
   for (uint d = i; d < dh; d += gl_WorkGroupSize.x) query[d] = q[(t * p.n_heads + head) * dh + d];
   barrier();
   const uvec2 window = state_page(p.window_state, 0u);
-  float largest = uintBitsToFloat(0xFF800000u), sum = 0.0, out0 = 0.0, out1 = 0.0;
+  const bool streaming = streams(kv_head);
+  float largest = kNone, sum = 0.0, out0 = 0.0, out1 = 0.0;
   for (uint at = span.x; at < end; at += kPageTokens) {
+    if (streaming && at >= p.sinks && int(at + kPageTokens) <= seen_sealed) continue;
     uvec2 k_page = uvec2(0u), v_page = uvec2(0u);
-    if (int(at) < seen_sealed) {
+    if (int(at) < seen_sealed && !streaming) {
       k_page = state_page(p.k_state, at / kPageTokens);
       v_page = state_page(p.v_state, at / kPageTokens);
     }
-    const bool mine = i < kPageTokens && at + i < end;
-    float score = uintBitsToFloat(0xFF800000u);
+    const bool mine =
+        i < kPageTokens && at + i < end && !(streaming && is_sealed(int(at + i), seen_sealed));
+    float score = kNone;
     if (mine) {
       const int key = int(at + i);
       score = p.scale * key_dot(kv_head, key, is_sealed(key, seen_sealed), k_page, window);
@@ -95,6 +100,7 @@ void main() {
     for (uint key = 0u; key < min(end - at, kPageTokens); ++key) {
       const int key_place = int(at + key);
       const bool sealed = is_sealed(key_place, seen_sealed);
+      if (streaming && sealed) continue;
       if (i < dh) out0 = fma(weights[key], value_of(kv_head, key_place, i, sealed, v_page, window), out0);
       const uint j = i + gl_WorkGroupSize.x;
       if (j < dh) out1 = fma(weights[key], value_of(kv_head, key_place, j, sealed, v_page, window), out1);

@@ -7,6 +7,7 @@ layout(local_size_x_id = 0) in;
 layout(push_constant) uniform Push { uint groups, plane1, plane2, plane3, n; } p;
 #include "weights.glsl"
 #include "format.glsl"
+#include "load.glsl"
 layout(set = 0, binding = 1, std430) writeonly buffer Y { uvec4 y[]; };
 
 void main() {

@@ -15,6 +15,7 @@
 #include "converters/convert.h"
 #include "converters/safetensors.h"
 #include "quant/half.h"
+#include "runtime/base/env.h"
 #include "runtime/io/gguf_writer.h"
 
 namespace runnel::tests {
@@ -173,9 +174,14 @@ std::vector<TokenId> random_ids(std::size_t n, std::int64_t n_vocab, unsigned se
 
 std::vector<std::string> usable_backends() {
   std::vector<std::string> names;
-  for (const BackendInfo& row : backend_registry())
-    if (row.chosen_by_itself != nullptr ? row.chosen_by_itself() : row.available())
-      names.emplace_back(row.name);
+  const auto asked = env("RUNNEL_TEST_BACKENDS");
+  for (const BackendInfo& row : backend_registry()) {
+    const bool named =
+        asked && ("," + *asked + ",").find("," + std::string(row.name) + ",") != std::string::npos;
+    const bool by_itself =
+        row.chosen_by_itself != nullptr ? row.chosen_by_itself() : row.available();
+    if (asked ? named && row.available() : by_itself) names.emplace_back(row.name);
+  }
   return names;
 }
 

@@ -49,7 +49,8 @@ double error_in_deviations(std::span<const float> a, std::span<const float> b);
 /// Some token ids below n_vocab, the same for the same seed.
 std::vector<TokenId> random_ids(std::size_t n, std::int64_t n_vocab, unsigned seed);
 
-/// Names of the backends that work here.
+/// Names of the backends that work here; of those in RUNNEL_TEST_BACKENDS (cpu,vulkan) when it is
+/// set.
 std::vector<std::string> usable_backends();
 
 }  // namespace runnel::tests

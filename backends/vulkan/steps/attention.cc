@@ -12,6 +12,13 @@ std::uint32_t state_index(const Graph& graph, ValueId id) {
   return u32(graph.value(id).state_index);
 }
 
+std::uint32_t low_word(std::uint64_t x) {
+  return static_cast<std::uint32_t>(x);
+}
+std::uint32_t high_word(std::uint64_t x) {
+  return static_cast<std::uint32_t>(x >> 32);
+}
+
 /// Adds the dispatch that adds the spans up; grids and scratch of both.
 Step with_spans(const Graph& graph, const Node& node, Bindings bindings, Dispatch d) {
   const auto& attr = attr_of<AttentionAttr>(node);
@@ -101,8 +108,9 @@ Result<Step> kv_seal(const Graph& graph, const Node& node, Bindings bindings) {
     Dispatch d;
     d.shader = half == 0 ? "kv_seal.k" : "kv_seal.v";
     d.constants = {16, u32(quant::info(page.kv).bits)};
-    d.push = {u32(page.shape[0]), u32(page.shape[2]),      u32(window.shape[1]), u32(attr.sinks),
-              u32(attr.recent),   u32(window.state_index), u32(page.state_index)};
+    d.push = {u32(window.shape[0] / 2), u32(page.shape[2]),       u32(window.shape[1]),
+              u32(attr.sinks),          u32(attr.recent),         u32(window.state_index),
+              u32(page.state_index),    low_word(attr.streaming), high_word(attr.streaming)};
     d.operands = {read(bindings, node.in[half])};
     d.states = {{page.state_index, Access::write}, {window.state_index, Access::read}};
     d.grid = {Extent{16, 1, 16}, Extent{u32(page.shape[0] * page.shape[2] / quant::kKvChannels)},
@@ -134,9 +142,17 @@ Result<Step> tile_attention(const Graph& graph, const Node& node, Bindings bindi
   Dispatch d;
   d.shader = "tile_attention.any";
   d.constants = {kAttentionThreads, u32(quant::info(k.kv).bits), u32(quant::info(v.kv).bits)};
-  d.push = {u32(attr.n_kv_heads),  u32(attr.head_dim),     u32(window.shape[1]),
-            u32(attr.tiles.sinks), u32(attr.tiles.recent), u32(window.state_index),
-            u32(k.state_index),    u32(v.state_index),     u32(attr.n_heads)};
+  d.push = {u32(attr.n_kv_heads),
+            u32(attr.head_dim),
+            u32(window.shape[1]),
+            u32(attr.tiles.sinks),
+            u32(attr.tiles.recent),
+            u32(window.state_index),
+            u32(k.state_index),
+            u32(v.state_index),
+            u32(attr.n_heads),
+            low_word(attr.tiles.streaming),
+            high_word(attr.tiles.streaming)};
   d.operands = {read(bindings, node.in[0]), read(bindings, node.in[1]), read(bindings, node.in[2]),
                 write(bindings, node.out[0])};
   d.states = {{k.state_index, Access::read},

@@ -40,6 +40,13 @@ Result<Step> row_product(const Graph& graph,
                          const Node& node,
                          Bindings bindings,
                          const RowProduct& product);
+/// The same in integers: the row becomes bytes with a scale per group. Some weight types.
+bool is_dot_product(const Graph& graph, const Node& node);
+Result<Step> matvec_dot(const Graph& graph, const Node& node, Bindings bindings);
+Result<Step> dot_product(const Graph& graph,
+                         const Node& node,
+                         Bindings bindings,
+                         const RowProduct& product);
 /// matmul and matmul_swiglu of many rows on the matrix units, in f16 with f32 sums.
 bool is_matrix_product(const Graph& graph, const Node& node);
 Result<Step> matmul(const Graph& graph, const Node& node, Bindings bindings);
