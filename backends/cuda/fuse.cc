@@ -140,8 +140,15 @@ class StepMaker {
       if (attention != kNone) return emit_attention(i, attention);
     }
     RUNNEL_ASSIGN(Step step, prepare(i));
+    step.product.x_ready = x_is_ready(i);
     add(std::move(step), i);
     return i + 1;
+  }
+
+  /// Whether the product before node i left the same x in scratch.
+  bool x_is_ready(std::size_t i) const {
+    return i > 0 && shares_x(*rows_[i]) && shares_x(*rows_[i - 1]) &&
+           nodes()[i].in[0] == nodes()[i - 1].in[0];
   }
 
   /// x and norm of a product whose norm was absorbed.

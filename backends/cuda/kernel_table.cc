@@ -56,6 +56,16 @@ bool gemm_fits(const Graph& graph, const Node& node) {
          w.dtype != DType::f32 && w.dtype != DType::i32;
 }
 
+/// Hopper's products: this build has code for them, and results are written four at a time.
+bool hopper_fits(const Graph& graph, const Node& node) {
+#ifdef RUNNEL_CUDA_90A
+  const bool built = true;
+#else
+  const bool built = false;
+#endif
+  return built && gemm_fits(graph, node) && graph.value(node.in[1]).shape[0] % 4 == 0;
+}
+
 /// Few tokens over f16 rows.
 bool splits_fit(const Graph& graph, const Node& node) {
   const auto& attr = std::get<AttentionAttr>(node.attr);
@@ -78,6 +88,12 @@ bool dense(const Graph&, const Node& node) {
 }
 
 using Condition = bool (*)(const Graph& graph, const Node& node);
+
+/// Instructions that no later device has.
+template <Condition... conditions>
+bool matches_hopper(const Graph& graph, const Node& node, const Caps& caps) {
+  return caps.sm == 90 && (conditions(graph, node) && ...);
+}
 
 template <int sm, Condition... conditions>
 bool matches(const Graph& graph, const Node& node, const Caps& caps) {
@@ -140,8 +156,15 @@ constexpr Row row(Op op, std::string_view name) {
   return row<launch, 0, conditions...>(op, name);
 }
 
+template <LaunchFn launch, Condition... conditions>
+constexpr Row hopper_row(Op op, std::string_view name, decltype(Row::scratch_bytes) scratch) {
+  return {{op, name, matches_hopper<conditions...>, prepare<launch>}, scratch};
+}
+
 // clang-format off: one row per kernel, aligned
 constexpr std::array kRows = std::to_array<Row>({
+    hopper_row<gemm_hopper, hopper_fits>(Op::matmul, "matmul.wgmma", gemm_hopper_scratch),
+    hopper_row<gemm_hopper_swiglu, hopper_fits>(Op::matmul_swiglu, "matmul_swiglu.wgmma", gemm_hopper_scratch),
     row<gemm, 80, gemm_fits>(Op::matmul, "matmul.mma", gemm_scratch),
     row<gemm_swiglu, 80, gemm_fits>(Op::matmul_swiglu, "matmul_swiglu.mma", gemm_scratch),
     row<matvec, matvec_fits>(Op::matmul, "matmul.rows"),
@@ -174,6 +197,10 @@ constexpr std::array kRows = std::to_array<Row>({
 
 bool is_matvec(const Row& row) {
   return row.prepare == prepare<matvec>;
+}
+
+bool shares_x(const Row& row) {
+  return row.prepare == prepare<gemm_hopper> || row.prepare == prepare<gemm_hopper_swiglu>;
 }
 
 bool is_split_attention(const Row& row) {

@@ -47,6 +47,11 @@ inline constexpr int kMostTaps = 4;
 inline constexpr int kMostGemmSplits = 2;
 std::size_t gemm_scratch(const Graph& graph, const Node& node);
 
+/// The same products on Hopper: in scratch f16 tiles of x and their scales.
+cudaError_t gemm_hopper(const Step& step, const Launch& launch);
+cudaError_t gemm_hopper_swiglu(const Step& step, const Launch& launch);
+std::size_t gemm_hopper_scratch(const Graph& graph, const Node& node);
+
 /// attention of few tokens: into how many splits the keys are cut, with `blocks` blocks for each.
 cudaError_t attention_split(const Step& step, const Launch& launch);
 /// attention of many tokens over f16 rows, on the tensor cores.
