@@ -56,14 +56,25 @@ bool gemm_fits(const Graph& graph, const Node& node) {
          w.dtype != DType::f32 && w.dtype != DType::i32;
 }
 
-/// Hopper's products: this build has code for them, and results are written four at a time.
-bool hopper_fits(const Graph& graph, const Node& node) {
+/// Whether this build has code for Hopper's own instructions.
+constexpr bool hopper_built() {
 #ifdef RUNNEL_CUDA_90A
-  const bool built = true;
+  return true;
 #else
-  const bool built = false;
+  return false;
 #endif
-  return built && gemm_fits(graph, node) && graph.value(node.in[1]).shape[0] % 4 == 0;
+}
+
+/// Hopper's products write results four at a time.
+bool hopper_fits(const Graph& graph, const Node& node) {
+  return hopper_built() && gemm_fits(graph, node) && graph.value(node.in[1]).shape[0] % 4 == 0;
+}
+
+bool moe_hopper_fits(const Graph& graph, const Node& node) {
+  const Value &w = graph.value(node.in[1]), &ids = graph.value(node.in[2]);
+  return hopper_built() && ids.shape[0] > kFewRows && w.shape[0] <= kMostExperts &&
+         w.shape[0] * w.shape[1] < (std::int64_t{1} << 31) && w.shape[1] % 4 == 0 &&
+         w.shape.cols() % kUnit == 0 && w.dtype != DType::f32 && w.dtype != DType::i32;
 }
 
 /// Few tokens over f16 rows.
@@ -169,6 +180,7 @@ constexpr std::array kRows = std::to_array<Row>({
     row<gemm_swiglu, 80, gemm_fits>(Op::matmul_swiglu, "matmul_swiglu.mma", gemm_scratch),
     row<matvec, matvec_fits>(Op::matmul, "matmul.rows"),
     row<matvec, matvec_fits>(Op::matmul_swiglu, "matmul_swiglu.rows"),
+    hopper_row<moe_hopper, moe_hopper_fits>(Op::moe_matmul, "moe_matmul.wgmma", moe_hopper_scratch),
     row<matvec, matvec_fits>(Op::moe_matmul, "moe_matmul.rows"),
     row<embed>(Op::embed, "embed"),
     row<rms_norm>(Op::rms_norm, "rms_norm"),
@@ -200,7 +212,8 @@ bool is_matvec(const Row& row) {
 }
 
 bool shares_x(const Row& row) {
-  return row.prepare == prepare<gemm_hopper> || row.prepare == prepare<gemm_hopper_swiglu>;
+  return row.prepare == prepare<gemm_hopper> || row.prepare == prepare<gemm_hopper_swiglu> ||
+         row.prepare == prepare<moe_hopper>;
 }
 
 bool is_split_attention(const Row& row) {

@@ -9,6 +9,14 @@ std::size_t gemm_hopper_scratch(const Graph& graph, const Node& node) {
   return places * (padded * sizeof(__half) + sizeof(float));
 }
 
+cudaError_t hopper::launch_rows(quant::DType type,
+                                const Args& args,
+                                std::int64_t row_blocks,
+                                const Launch& launch) {
+  return with_tile(
+      type, [&]<class Tile>() { return launch_gemm<Tile, false>(args, row_blocks, launch); });
+}
+
 cudaError_t gemm_hopper(const Step& step, const Launch& launch) {
   return hopper::run_step<false>(step, launch);
 }

@@ -35,8 +35,7 @@ struct Args {
   int splits;       // of K, blocks of a cluster
   Rows rows;
   Sorted sorted;            // of products with experts
-  int n_experts;            // 0: W is one matrix
-  std::int64_t plane_bytes[kPlanes];  // of an expert
+  int n_experts;  // 0: W is one matrix
 };
 
 /// What a block works on.
@@ -83,14 +82,12 @@ struct Pipe {
 template <class Tile, bool kSwiglu>
 __device__ void produce(const Args& a, const Share& share, const Pipe& pipe) {
   const int thread = static_cast<int>(threadIdx.x);
-  Planes planes[2] = {a.w, a.up};
-  for (int i = 0; i < kPlanes; ++i) planes[0].at[i] += share.expert * a.plane_bytes[i];
   Tile w;
   w.begin(
       [&](int c) {
         bool second;
         const int row = weight_row<kSwiglu>(c, second);
-        return Column{second ? &planes[1] : &planes[0], min(row, a.n - 1)};
+        return Column{second ? &a.up : &a.w, share.expert * a.n + min(row, a.n - 1)};
       },
       a.k, thread);
   const int last = a.steps - 1, n_tiles = (share.rows + kTileRows - 1) / kTileRows;
@@ -276,13 +273,19 @@ cudaError_t launch_gemm(const Args& args, std::int64_t row_blocks, const Launch&
 struct Scratch {
   __half* x;
   float* scales;
-  std::int32_t* sorted;  // first, count, row
+  std::int32_t* after;
 };
 inline Scratch scratch_of(const Step& step, std::int64_t places, int steps) {
   auto* const x = reinterpret_cast<__half*>(step.scratch);
   auto* const scales = reinterpret_cast<float*>(x + places * steps * kTileDepth);
   return {x, scales, reinterpret_cast<std::int32_t*>(scales + places)};
 }
+
+/// Products of rows with one matrix each, of the types that with_tile() knows.
+cudaError_t launch_rows(quant::DType type,
+                        const Args& args,
+                        std::int64_t row_blocks,
+                        const Launch& launch);
 inline std::int64_t places_of(std::int64_t rows) {
   return ceil_div(rows, kTileRows) * kTileRows;
 }
@@ -313,9 +316,12 @@ cudaError_t run_step(const Step& step, const Launch& launch) {
   const std::int64_t row_blocks = ceil_div(max_rows, kMostTokens);
   args.splits = splits_for(row_blocks * ceil_div(args.n, kSwiglu ? kCols / 2 : kCols), args.steps,
                            launch.caps.n_sms);
-  return with_tile(w.dtype, [&]<class Tile>() {
-    return launch_gemm<Tile, kSwiglu>(args, row_blocks, launch);
-  });
+  if constexpr (kSwiglu)
+    return with_tile(w.dtype, [&]<class Tile>() {
+      return launch_gemm<Tile, true>(args, row_blocks, launch);
+    });
+  else
+    return launch_rows(w.dtype, args, row_blocks, launch);
 }
 
 }  // namespace hopper

@@ -50,6 +50,9 @@ std::size_t gemm_scratch(const Graph& graph, const Node& node);
 /// The same products on Hopper: in scratch f16 tiles of x and their scales.
 cudaError_t gemm_hopper(const Step& step, const Launch& launch);
 cudaError_t gemm_hopper_swiglu(const Step& step, const Launch& launch);
+inline constexpr int kMostExperts = 1024;  // of moe_hopper
+cudaError_t moe_hopper(const Step& step, const Launch& launch);
+std::size_t moe_hopper_scratch(const Graph& graph, const Node& node);
 std::size_t gemm_hopper_scratch(const Graph& graph, const Node& node);
 
 /// attention of few tokens: into how many splits the keys are cut, with `blocks` blocks for each.

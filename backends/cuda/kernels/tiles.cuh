@@ -11,7 +11,7 @@ constexpr int kTileElems = kTileRows * kTileDepth;
 
 /// Rows of x sorted by the expert that they go to. Each expert begins at a multiple of 64 places.
 struct Sorted {
-  const std::int32_t* first;  // [experts + 1] place of the first row of each expert
+  const std::int32_t* first;  // [experts] place of the first row of each expert
   const std::int32_t* count;  // [experts] rows
   const std::int32_t* row;    // [places]: of the result, or -1 in between
 };
