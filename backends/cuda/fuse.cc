@@ -151,8 +151,8 @@ class StepMaker {
     const Node &node = nodes()[i], &before = nodes()[i - 1];
     const bool routed = node.op == Op::moe_matmul;
     if (node.in[0] != before.in[0] || routed != (before.op == Op::moe_matmul)) return false;
-    return !routed || (node.in[2] == before.in[2] && graph_.value(node.in[1]).shape[0] ==
-                                                         graph_.value(before.in[1]).shape[0]);
+    return !routed || (node.in[2] == before.in[2] &&
+                       graph_.value(node.in[1]).shape[0] == graph_.value(before.in[1]).shape[0]);
   }
 
   /// x and norm of a product whose norm was absorbed.

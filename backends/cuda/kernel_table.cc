@@ -94,6 +94,12 @@ bool mma_attention_fits(const Graph& graph, const Node& node) {
          (attr.head_dim == 64 || attr.head_dim == 128);
 }
 
+bool mma_tiles_fit(const Graph& graph, const Node& node) {
+  const auto& attr = std::get<AttentionAttr>(node.attr);
+  return graph.value(node.in[0]).shape[0] > kFewRows &&
+         (attr.head_dim == 64 || attr.head_dim == 128);
+}
+
 bool dense(const Graph&, const Node& node) {
   return dense_tiles(node);
 }
@@ -175,7 +181,8 @@ constexpr Row hopper_row(Op op, std::string_view name, decltype(Row::scratch_byt
 // clang-format off: one row per kernel, aligned
 constexpr std::array kRows = std::to_array<Row>({
     hopper_row<gemm_hopper, hopper_fits>(Op::matmul, "matmul.wgmma", gemm_hopper_scratch),
-    hopper_row<gemm_hopper_swiglu, hopper_fits>(Op::matmul_swiglu, "matmul_swiglu.wgmma", gemm_hopper_scratch),
+    hopper_row<gemm_hopper_swiglu, hopper_fits>(
+        Op::matmul_swiglu, "matmul_swiglu.wgmma", gemm_hopper_scratch),
     row<gemm, 80, gemm_fits>(Op::matmul, "matmul.mma", gemm_scratch),
     row<gemm_swiglu, 80, gemm_fits>(Op::matmul_swiglu, "matmul_swiglu.mma", gemm_scratch),
     row<matvec, matvec_fits>(Op::matmul, "matmul.rows"),
@@ -195,6 +202,7 @@ constexpr std::array kRows = std::to_array<Row>({
     row<attention, heads_fit>(Op::attention, "attention.any"),
     row<rotate>(Op::rotate, "rotate"),
     row<kv_seal, dense>(Op::kv_seal, "kv_seal"),
+    row<tile_attention_mma, 80, mma_tiles_fit, dense>(Op::tile_attention, "tile_attention.mma"),
     row<tile_attention, heads_fit, dense>(Op::tile_attention, "tile_attention.any"),
     row<kv_window>(Op::kv_window, "kv_window"),
     row<short_conv, is_f32<1>>(Op::short_conv, "short_conv"),

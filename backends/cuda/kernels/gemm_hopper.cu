@@ -12,9 +12,11 @@ std::size_t gemm_hopper_scratch(const Graph& graph, const Node& node) {
 cudaError_t hopper::launch_rows(quant::DType type,
                                 const Args& args,
                                 std::int64_t row_blocks,
+                                int max_rows,
                                 const Launch& launch) {
-  return with_tile(
-      type, [&]<class Tile>() { return launch_gemm<Tile, false>(args, row_blocks, launch); });
+  return with_tile(type, [&]<class Tile>() {
+    return launch_gemm<Tile, false>(args, row_blocks, max_rows, launch);
+  });
 }
 
 cudaError_t gemm_hopper(const Step& step, const Launch& launch) {

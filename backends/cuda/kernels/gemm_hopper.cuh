@@ -1,6 +1,6 @@
 // Products of matrices with many rows of x on Hopper's tensor cores: f16 operands, f32 sums. A
-// block makes 128 results of up to 256 rows of x in steps of 64 of K: four warps decode tiles of W
-// into shared memory and have tiles of x (tiles.cuh) copied there, four steps ahead; eight warps
+// block makes 128 results of up to 256 rows of x in steps of 64 of K: eight warps decode tiles of W
+// into shared memory and have tiles of x (tiles.cuh) copied there, four steps ahead; eight others
 // multiply, 64 results each. The blocks of a cluster share K; their sums are added in their order
 // through shared memory. For swiglu every other eight of the 128 results are of the second matrix.
 // A row's result depends on the number of blocks that share K, which is the plan's, not the step's.
@@ -15,10 +15,10 @@
 namespace runnel::cuda {
 namespace hopper {
 
-constexpr int kProducers = 128, kConsumers = 256, kThreads = kProducers + kConsumers;
-constexpr int kCols = 128;         // results of a block, in N
-constexpr int kMostTokens = 256;   // of a block
-constexpr int kStages = 4;         // of tiles in shared memory
+constexpr int kProducers = 256, kConsumers = 256, kThreads = kProducers + kConsumers;
+constexpr int kCols = 128;        // results of a block, in N
+constexpr int kMostTokens = 256;  // of a block
+constexpr int kStages = 4;        // of tiles in shared memory
 constexpr int kWElems = kCols * kTileDepth, kXElems = kMostTokens * kTileDepth;
 constexpr int kStageElems = kWElems + kXElems;
 constexpr int kSumStride = kCols + 4;  // f32: rows of sums free of bank conflicts
@@ -31,16 +31,17 @@ struct Args {
   Planes w, up;         // up: swiglu
   float* out;           // [rows, n]
   const float *bias, *residual;
-  int n, k, steps;  // steps: of 64 of K
-  int splits;       // of K, blocks of a cluster
+  int n, k, steps;   // steps: of 64 of K
+  int splits;        // of K, blocks of a cluster
+  int block_tokens;  // rows of x of a block: 128 or 256
   Rows rows;
-  Sorted sorted;            // of products with experts
+  Sorted sorted;  // of products with experts
   int n_experts;  // 0: W is one matrix
 };
 
 /// What a block works on.
 struct Share {
-  int first, rows;  // places of x
+  int first, rows;         // places of x
   int expert, begin, end;  // steps
 };
 
@@ -56,8 +57,8 @@ __device__ int weight_row(int c, bool& second) {
 __device__ inline bool find_rows(const Args& a, const StepData* step, Share& share) {
   int block = static_cast<int>(blockIdx.x);
   if (a.n_experts == 0) {
-    share.first = block * kMostTokens;
-    share.rows = min(kMostTokens, rows_in_use(a.rows, step) - share.first);
+    share.first = block * a.block_tokens;
+    share.rows = min(a.block_tokens, rows_in_use(a.rows, step) - share.first);
     return share.rows > 0;
   }
   for (int e = 0; e < a.n_experts; ++e) {
@@ -74,14 +75,14 @@ __device__ inline bool find_rows(const Args& a, const StepData* step, Share& sha
 }
 
 struct Pipe {
-  __half* tiles;              // [kStages][W, x]
+  __half* tiles;               // [kStages][W, x]
   std::uint64_t *full, *free;  // [kStages]
 };
 
-/// Four warps: everything that the others multiply.
+/// Four warps: every other tile of everything that the others multiply.
 template <class Tile, bool kSwiglu>
 __device__ void produce(const Args& a, const Share& share, const Pipe& pipe) {
-  const int thread = static_cast<int>(threadIdx.x);
+  const int thread = static_cast<int>(threadIdx.x) % 128;
   Tile w;
   w.begin(
       [&](int c) {
@@ -91,11 +92,10 @@ __device__ void produce(const Args& a, const Share& share, const Pipe& pipe) {
       },
       a.k, thread);
   const int last = a.steps - 1, n_tiles = (share.rows + kTileRows - 1) / kTileRows;
+  const int group = static_cast<int>(threadIdx.x) / 128;
   const __half* const x = a.x + std::int64_t{share.first / kTileRows} * a.steps * kTileElems;
-  w.template fetch<0>(min(share.begin, last));
-  w.template fetch<1>(min(share.begin + 1, last));
-  const auto one = [&](auto parity, int tile) {
-    constexpr int kParity = decltype(parity)::value;
+  w.fetch(min(share.begin + group, last));
+  for (int tile = share.begin + group; tile < share.end; tile += kProducers / 128) {
     const int turn = tile - share.begin, stage = turn % kStages;
     __half* const to = pipe.tiles + stage * kStageElems;
     wait_barrier(pipe.free + stage, turn / kStages % 2 ^ 1);
@@ -106,24 +106,24 @@ __device__ void produce(const Args& a, const Share& share, const Pipe& pipe) {
         copy_bulk(to + kWElems + i * kTileElems,
                   x + (std::int64_t{i} * a.steps + tile) * kTileElems, kBytes, pipe.full + stage);
     }
-    w.template store<kParity>(to, thread);
-    w.template fetch<kParity>(min(tile + 2, last));
+    __syncwarp();
+    w.store(to, thread);
     publish_shared();
     __syncwarp();
     if (thread % 32 == 0) arrive(pipe.full + stage);
-  };
-  for (int tile = share.begin; tile < share.end; tile += 2) {
-    one(std::integral_constant<int, 0>{}, tile);
-    if (tile + 1 < share.end) one(std::integral_constant<int, 1>{}, tile + 1);
+    w.fetch(min(tile + kProducers / 128, last));
   }
 }
 
-/// Four of the other eight warps: sums of 64 results and kTokens rows of x, left in shared memory as
-/// [token][result].
+/// Four of the other eight warps: sums of 64 results and kTokens rows of x, left in shared memory
+/// as [token][result].
 template <int kTokens>
 __device__ void consume(const Share& share, const Pipe& pipe) {
-  const int group = static_cast<int>(threadIdx.x) / 128 - 1, lane = threadIdx.x % 32;
-  float acc[kTokens / 2] = {};
+  const int group = static_cast<int>(threadIdx.x) / 128 - kProducers / 128, lane = threadIdx.x % 32;
+  // Instructions of 128 rows of x: with more, all threads of the kernel would need more registers
+  // than there are.
+  constexpr int kEach = kTokens < 128 ? kTokens : 128, kParts = kTokens / kEach;
+  float acc[kParts][kEach / 2] = {};
   for (int turn = 0; turn < share.end - share.begin; ++turn) {
     const int stage = turn % kStages;
     const __half* const tiles = pipe.tiles + stage * kStageElems;
@@ -133,7 +133,9 @@ __device__ void consume(const Share& share, const Pipe& pipe) {
     begin_products();
 #pragma unroll
     for (int d = 0; d < kTileDepth / 16; ++d)  // 32 bytes further, in units of 16
-      multiply_async(acc, w + 2 * d, x + 2 * d);
+#pragma unroll
+      for (int p = 0; p < kParts; ++p)
+        multiply_async(acc[p], w + 2 * d, x + 2 * d + p * (kEach * kTileDepth * 2 / 16));
     commit_products();
     wait_products<1>();
     if (turn > 0 && threadIdx.x % 128 == 0) arrive(pipe.free + (turn - 1) % kStages);
@@ -144,10 +146,12 @@ __device__ void consume(const Share& share, const Pipe& pipe) {
   float* const sums = reinterpret_cast<float*>(pipe.tiles);
   const int row = group * 64 + static_cast<int>(threadIdx.x) % 128 / 32 * 16 + lane / 4;
 #pragma unroll
-  for (int i = 0; i < kTokens / 2; ++i) {
-    const int token = i / 4 * 8 + lane % 4 * 2 + i % 2;
-    sums[token * kSumStride + row + i / 2 % 2 * 8] = acc[i];
-  }
+  for (int p = 0; p < kParts; ++p)
+#pragma unroll
+    for (int i = 0; i < kEach / 2; ++i) {
+      const int token = p * kEach + i / 4 * 8 + lane % 4 * 2 + i % 2;
+      sums[token * kSumStride + row + i / 2 % 2 * 8] = acc[p][i];
+    }
 }
 
 __device__ inline float4 operator+(const float4& a, const float4& b) {
@@ -167,7 +171,7 @@ __device__ inline float4 whole_sum(const Args& a, const float* sums) {
   return all;
 }
 
-/// All warps: each block of the cluster writes the results of its part of the rows.
+/// The warps that multiply: each block of the cluster writes the results of its part of the rows.
 template <bool kSwiglu>
 __device__ void write_results(const Args& a, const Share& share, const float* sums) {
   constexpr int kLanes = kSwiglu ? 16 : 32;  // four results each
@@ -177,8 +181,8 @@ __device__ void write_results(const Args& a, const Share& share, const float* su
   bool second;
   const int n = weight_row<kSwiglu>(c, second);
   if (n >= a.n) return;
-  for (int t = rank * each + static_cast<int>(threadIdx.x) / kLanes; t < end;
-       t += kThreads / kLanes) {
+  for (int t = rank * each + static_cast<int>(threadIdx.x) % kConsumers / kLanes; t < end;
+       t += kConsumers / kLanes) {
     const float scale = a.scales[share.first + t];
     float4 value = whole_sum(a, sums + t * kSumStride + c) * scale;
     if (kSwiglu) {
@@ -204,7 +208,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   pipe.free = pipe.full + kStages;
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; ++i) {
-      make_barrier(pipe.full + i, kProducers / 32 + 1);
+      make_barrier(pipe.full + i, 128 / 32 + 1);
       make_barrier(pipe.free + i, kConsumers / 128);
     }
     publish_barriers();
@@ -216,57 +220,95 @@ __global__ void __launch_bounds__(kThreads, 1)
   share.begin = min(static_cast<int>(blockIdx.z) * each, a.steps);
   share.end = min(share.begin + each, a.steps);
   __syncthreads();
-  if (threadIdx.x < kProducers)
+  // Registers: 256 x 88 + 256 x 168 = all there are.
+  if (threadIdx.x < kProducers) {
+    give_registers<88>();
     produce<Tile, kSwiglu>(a, share, pipe);
-  else if (share.rows <= 64)
-    consume<64>(share, pipe);
-  else if (share.rows <= 128)
-    consume<128>(share, pipe);
-  else
-    consume<256>(share, pipe);
-  __syncthreads();
-  sync_cluster();
-  write_results<kSwiglu>(a, share, reinterpret_cast<const float*>(pipe.tiles));
-  sync_cluster();
+    sync_cluster();
+    sync_cluster();
+  } else {
+    take_registers<168>();
+    if (share.rows <= 64)
+      consume<64>(share, pipe);
+    else if (share.rows <= 128)
+      consume<128>(share, pipe);
+    else
+      consume<256>(share, pipe);
+    sync_cluster();
+    write_results<kSwiglu>(a, share, reinterpret_cast<const float*>(pipe.tiles));
+    sync_cluster();
+  }
 }
 
-/// Blocks of a cluster: what takes the fewest steps one after the other, where beginning and ending
-/// cost a block about as much as six.
-inline int splits_for(std::int64_t blocks, int steps, int n_sms) {
-  int best = 1;
+/// How a product is launched; the launch's configuration points into it.
+struct Shape {
+  cudaLaunchConfig_t config{};
+  cudaLaunchAttribute attributes[2]{};
+
+  Shape(const Args& a, std::int64_t row_blocks, int columns, const Launch& launch) {
+    config.gridDim = grid_of(row_blocks, ceil_div(a.n, columns), a.splits);
+    config.blockDim = dim3(kThreads);
+    config.dynamicSmemBytes = kSharedBytes;
+    config.stream = launch.stream;
+    attributes[0].id = cudaLaunchAttributeClusterDimension;
+    attributes[0].val.clusterDim.x = attributes[0].val.clusterDim.y = 1;
+    attributes[0].val.clusterDim.z = static_cast<unsigned>(a.splits);
+    attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[1].val.programmaticStreamSerializationAllowed = 1;
+    config.attrs = attributes;
+    config.numAttrs = launch.overlap ? 2 : 1;
+  }
+  Shape(const Shape&) = delete;
+  Shape& operator=(const Shape&) = delete;
+};
+
+/// Sets rows of a block and blocks of a cluster to what takes the fewest steps one after the other.
+/// Beginning and ending cost a block as much as six steps of 256 rows; one of 128 rows costs a
+/// little more than half of one of 256. How many clusters run at once is the device's answer.
+template <class Kernel>
+cudaError_t choose(Kernel kernel, Args& a, int columns, int max_rows, const Launch& launch) {
   std::int64_t least = 0;
-  for (int s = 1; s <= 8 && (s == 1 || steps >= 4 * s); s *= 2) {
-    const std::int64_t turns = ceil_div(blocks * s, n_sms / s * s);
-    const std::int64_t cost = turns * (ceil_div(steps, s) + 6 + (s > 1 ? 2 : 0));
-    if (s == 1 || cost < least) {
-      best = s;
-      least = cost;
+  Args best = a;
+  for (a.splits = 1; a.splits <= 8 && (a.splits == 1 || a.steps >= 4 * a.splits); a.splits *= 2) {
+    int at_once = 0;
+    Shape shape(a, 1, columns, launch);
+    shape.config.numAttrs = 1;
+    const cudaError_t error = cudaOccupancyMaxActiveClusters(&at_once, kernel, &shape.config);
+    if (error != cudaSuccess) return error;
+    if (at_once < 1) continue;
+    for (a.block_tokens = kMostTokens; a.block_tokens >= 128; a.block_tokens /= 2) {
+      const std::int64_t blocks = ceil_div(max_rows, a.block_tokens) * ceil_div(a.n, columns);
+      const int step_cost = a.block_tokens == kMostTokens ? 20 : 12;
+      const std::int64_t cost = ceil_div(blocks, at_once) *
+                                (ceil_div(a.steps, a.splits) * step_cost + 120 + 10 * a.splits);
+      if (least == 0 || cost < least) {
+        best = a;
+        least = cost;
+      }
     }
   }
-  return best;
+  a = best;
+  return least == 0 ? cudaErrorInvalidConfiguration : cudaSuccess;
 }
 
+/// `row_blocks`: of experts' rows; 0: choose() says.
 template <class Tile, bool kSwiglu>
-cudaError_t launch_gemm(const Args& args, std::int64_t row_blocks, const Launch& launch) {
+cudaError_t launch_gemm(const Args& given,
+                        std::int64_t row_blocks,
+                        int max_rows,
+                        const Launch& launch) {
+  constexpr int kColumns = kSwiglu ? kCols / 2 : kCols;
+  Args args = given;
   const auto kernel = gemm_kernel<Tile, kSwiglu>;
-  const cudaError_t error = cudaFuncSetAttribute(
-      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kSharedBytes));
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                           static_cast<int>(kSharedBytes));
+  if (error == cudaSuccess && row_blocks == 0) {
+    error = choose(kernel, args, kColumns, max_rows, launch);
+    row_blocks = ceil_div(max_rows, args.block_tokens);
+  }
   if (error != cudaSuccess) return error;
-  cudaLaunchConfig_t config{};
-  config.gridDim =
-      grid_of(row_blocks, ceil_div(args.n, kSwiglu ? kCols / 2 : kCols), args.splits);
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = kSharedBytes;
-  config.stream = launch.stream;
-  cudaLaunchAttribute attributes[2]{};
-  attributes[0].id = cudaLaunchAttributeClusterDimension;
-  attributes[0].val.clusterDim.x = attributes[0].val.clusterDim.y = 1;
-  attributes[0].val.clusterDim.z = static_cast<unsigned>(args.splits);
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = attributes;
-  config.numAttrs = launch.overlap ? 2 : 1;
-  return cudaLaunchKernelEx(&config, kernel, args, launch.step);
+  const Shape shape(args, row_blocks, kColumns, launch);
+  return cudaLaunchKernelEx(&shape.config, kernel, args, launch.step);
 }
 
 /// Where the parts of a step's scratch are.
@@ -280,15 +322,16 @@ inline Scratch scratch_of(const Step& step, std::int64_t places, int steps) {
   auto* const scales = reinterpret_cast<float*>(x + places * steps * kTileDepth);
   return {x, scales, reinterpret_cast<std::int32_t*>(scales + places)};
 }
-
-/// Products of rows with one matrix each, of the types that with_tile() knows.
-cudaError_t launch_rows(quant::DType type,
-                        const Args& args,
-                        std::int64_t row_blocks,
-                        const Launch& launch);
 inline std::int64_t places_of(std::int64_t rows) {
   return ceil_div(rows, kTileRows) * kTileRows;
 }
+
+/// Products of rows with one matrix each, of the types that with_tile() knows; as launch_gemm().
+cudaError_t launch_rows(quant::DType type,
+                        const Args& args,
+                        std::int64_t row_blocks,
+                        int max_rows,
+                        const Launch& launch);
 
 template <bool kSwiglu>
 cudaError_t run_step(const Step& step, const Launch& launch) {
@@ -300,9 +343,9 @@ cudaError_t run_step(const Step& step, const Launch& launch) {
   args.steps = static_cast<int>(ceil_div(args.k, kTileDepth));
   const Scratch scratch = scratch_of(step, places_of(max_rows), args.steps);
   if (!step.product.x_ready) {
-    const cudaError_t error = to_tiles({x.f32(), scratch.x, scratch.scales, args.k, args.steps,
-                                        max_rows, x.used(), nullptr, 1},
-                                       launch);
+    const cudaError_t error = to_tiles(
+        {x.f32(), scratch.x, scratch.scales, args.k, args.steps, max_rows, x.used(), nullptr, 1},
+        launch);
     if (error != cudaSuccess) return error;
   }
   args.x = scratch.x;
@@ -313,15 +356,11 @@ cudaError_t run_step(const Step& step, const Launch& launch) {
   args.bias = step.product.bias[0].f32();
   args.residual = step.product.residual.f32();
   args.rows = x.used();
-  const std::int64_t row_blocks = ceil_div(max_rows, kMostTokens);
-  args.splits = splits_for(row_blocks * ceil_div(args.n, kSwiglu ? kCols / 2 : kCols), args.steps,
-                           launch.caps.n_sms);
   if constexpr (kSwiglu)
-    return with_tile(w.dtype, [&]<class Tile>() {
-      return launch_gemm<Tile, true>(args, row_blocks, launch);
-    });
+    return with_tile(
+        w.dtype, [&]<class Tile>() { return launch_gemm<Tile, true>(args, 0, max_rows, launch); });
   else
-    return launch_rows(w.dtype, args, row_blocks, launch);
+    return launch_rows(w.dtype, args, 0, max_rows, launch);
 }
 
 }  // namespace hopper

@@ -14,8 +14,8 @@ __device__ inline uint4* tile_part(__half* tile, int row, int part) {
 template <bool kConvert>
 struct SixteenBitTile {
   const std::uint8_t* from[8];
-  uint4 raw[2][8];  // of even and odd tiles
-  int first, k;     // value in a tile, values in a row
+  uint4 raw[8];
+  int first, k;  // value in a tile, values in a row
 
   template <class Columns>
   __device__ void begin(const Columns& columns, int n_values, int thread) {
@@ -27,19 +27,16 @@ struct SixteenBitTile {
       from[p] = column.planes->at[0] + (std::int64_t{column.row} * k + first) * 2;
     }
   }
-  template <int kParity>
   __device__ void fetch(int tile) {
 #pragma unroll
     for (int p = 0; p < 8; ++p)
-      raw[kParity][p] = tile * 64 + first < k
-                            ? __ldg(reinterpret_cast<const uint4*>(from[p] + tile * 128))
-                            : uint4{};
+      raw[p] = tile * 64 + first < k ? __ldg(reinterpret_cast<const uint4*>(from[p] + tile * 128))
+                                     : uint4{};
   }
-  template <int kParity>
   __device__ void store(__half* tile, int thread) const {
 #pragma unroll
     for (int p = 0; p < 8; ++p) {
-      const uint4 v = raw[kParity][p];
+      const uint4 v = raw[p];
       *tile_part(tile, p * 16 + thread / 8, thread % 8) = {
           two_halves<kConvert>(v.x), two_halves<kConvert>(v.y), two_halves<kConvert>(v.z),
           two_halves<kConvert>(v.w)};
@@ -56,7 +53,7 @@ struct PackedTile {
   const Planes* planes;
   std::int64_t first_unit;
   int units;
-  typename Format::Raw raw[2][2];
+  typename Format::Raw raw[2];
 
   template <class Columns>
   __device__ void begin(const Columns& columns, int n_values, int thread) {
@@ -66,17 +63,15 @@ struct PackedTile {
     first_unit = std::int64_t{column.row} * units;
   }
   /// Units past the end of a row meet zeros of x.
-  template <int kParity>
   __device__ void fetch(int tile) {
 #pragma unroll
     for (int h = 0; h < 2; ++h)
-      raw[kParity][h] = Format::load(*planes, first_unit + min(2 * tile + h, units - 1));
+      raw[h] = Format::load(*planes, first_unit + min(2 * tile + h, units - 1));
   }
-  template <int kParity>
   __device__ void store(__half* tile, int thread) const {
 #pragma unroll
     for (int h = 0; h < 2; ++h)
-      put_halves(Format::decode(raw[kParity][h]),
+      put_halves(Format::decode(raw[h]),
                  [&](int i, const uint4& v) { *tile_part(tile, thread, 4 * h + i) = v; });
   }
 };

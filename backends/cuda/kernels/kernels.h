@@ -59,6 +59,8 @@ std::size_t gemm_hopper_scratch(const Graph& graph, const Node& node);
 cudaError_t attention_split(const Step& step, const Launch& launch);
 /// attention of many tokens over f16 rows, on the tensor cores.
 cudaError_t attention_mma(const Step& step, const Launch& launch);
+/// The same over tiles.
+cudaError_t tile_attention_mma(const Step& step, const Launch& launch);
 /// For one token: norms and ropes of q and k (or ropes alone), kv_append and attention in one.
 /// in: q, k, v before all that, K state, V state.
 cudaError_t attention_step(const Step& step, const Launch& launch);

@@ -1,5 +1,6 @@
-// moe_matmul of many rows on Hopper's tensor cores: the rows are sorted by expert, each expert's from
-// a multiple of 64 places on, and gemm_hopper's kernel multiplies up to 256 of one expert at a time.
+// moe_matmul of many rows on Hopper's tensor cores: the rows are sorted by expert, each expert's
+// from a multiple of 64 places on, and gemm_hopper's kernel multiplies up to 256 of one expert at a
+// time.
 #include "backends/cuda/kernels/gemm_hopper.cuh"
 
 namespace runnel::cuda {
@@ -65,14 +66,15 @@ cudaError_t moe_hopper(const Step& step, const Launch& launch) {
   args.n_experts = static_cast<int>(w.shape[0]);
   args.steps = static_cast<int>(ceil_div(args.k, kTileDepth));
   args.splits = 1;
+  args.block_tokens = hopper::kMostTokens;
   args.rows = step.product.out[0].used();
   const std::int64_t rows = ids.shape.elems(), places = sorted_places(rows, w.shape[0]);
   const hopper::Scratch scratch = hopper::scratch_of(step, places, args.steps);
   std::int32_t* const first = scratch.after;
   std::int32_t *const count = first + args.n_experts, *const row = count + args.n_experts;
   if (!step.product.x_ready) {
-    const SortArgs sort{ids.ids(),      first,    count, row, args.n_experts,
-                        static_cast<int>(places), args.rows};
+    const SortArgs sort{ids.ids(), first, count, row, args.n_experts, static_cast<int>(places),
+                        args.rows};
     cudaError_t error = start(launch, sort_kernel, grid_of(1), kThreads, 0, sort, launch.step);
     if (error != cudaSuccess) return error;
     const int per_x = x.shape[0] == ids.shape[0] ? ids.cols() : 1;
@@ -88,7 +90,7 @@ cudaError_t moe_hopper(const Step& step, const Launch& launch) {
   args.sorted = {first, count, row};
   const std::int64_t row_blocks =
       rows / hopper::kMostTokens + (w.shape[0] < rows ? w.shape[0] : rows);
-  return hopper::launch_rows(w.dtype, args, row_blocks, launch);
+  return hopper::launch_rows(w.dtype, args, row_blocks, 0, launch);
 }
 
 }  // namespace runnel::cuda

@@ -1,5 +1,6 @@
 // Rows of x in f16 as the products of gemm_hopper.cuh read them: tiles of 64 rows by 64 values,
-// [row / 64][value / 64][row % 64][64], swizzled as describe() says, so that a tile is one bulk copy.
+// [row / 64][value / 64][row % 64][64], swizzled as describe() says, so that a tile is one bulk
+// copy.
 #pragma once
 #include "backends/cuda/kernels/device.cuh"
 

@@ -37,8 +37,8 @@ __global__ void to_tiles_kernel(ToTilesArgs a, const StepData* step) {
   for (const float other : partial) most = fmaxf(most, other);
   const int exponent = most > 0.0f && most < INFINITY ? max(-100, min(100, ilogbf(most) - 13)) : 0;
   const float down = exp2f(static_cast<float>(-exponent));
-  __half* const to = a.out + std::int64_t{row / kTileRows} * a.steps * kTileElems +
-                     row % kTileRows * kTileDepth;
+  __half* const to =
+      a.out + std::int64_t{row / kTileRows} * a.steps * kTileElems + row % kTileRows * kTileDepth;
   for (int i = threadIdx.x; i < a.steps * 8; i += kThreads) {
     float4 u{}, v{};
     if (i < a.k / 8) {
