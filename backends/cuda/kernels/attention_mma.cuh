@@ -41,15 +41,15 @@ struct Queries {
   }
 };
 
-/// Adds the scores of 16 rows with 64 keys, of channels 16 kFirst to 16 kEnd.
-template <int kDim, int kFirst = 0, int kEnd = kDim / 16>
+/// Scores of 16 rows with 64 keys.
+template <int kDim>
 __device__ void score(const Queries<kDim>& q, const __half* k, float (&s)[8][4]) {
   const int lane = threadIdx.x % 32;
   const __half* row = k + (lane % 8 + lane / 16 * 8) * (kDim + 8) + lane / 8 % 2 * 8;
 #pragma unroll
   for (int j = 0; j < 4; ++j)
 #pragma unroll
-    for (int d = kFirst; d < kEnd; ++d) {
+    for (int d = 0; d < kDim / 16; ++d) {
       std::uint32_t b[4];
       load_matrices(b, row + j * 16 * (kDim + 8) + d * 16);
 #pragma unroll
@@ -60,8 +60,8 @@ __device__ void score(const Queries<kDim>& q, const __half* k, float (&s)[8][4])
     }
 }
 
-/// sums += weights * values, of 64 keys and the same channels.
-template <int kDim, int kFirst = 0, int kEnd = kDim / 16>
+/// sums += weights * values, of 64 keys.
+template <int kDim>
 __device__ void add_values(const float (&p)[8][4], const __half* v, float (&sums)[kDim / 8][4]) {
   const int lane = threadIdx.x % 32;
   const __half* row = v + lane % 16 * (kDim + 8) + lane / 16 * 8;
@@ -74,7 +74,7 @@ __device__ void add_values(const float (&p)[8][4], const __half* v, float (&sums
       split(pair[0], pair[1], high[i], low[i]);
     }
 #pragma unroll
-    for (int d = kFirst; d < kEnd; ++d) {
+    for (int d = 0; d < kDim / 16; ++d) {
       std::uint32_t b[4];
       load_transposed(b, row + j * 16 * (kDim + 8) + d * 16);
 #pragma unroll

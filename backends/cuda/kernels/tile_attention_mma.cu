@@ -45,78 +45,38 @@ struct PageView {
   int sinks;            // of rows: keys before that are needed as well
 };
 
-constexpr int kParts = 2;  // of 64 channels, at most
-
-/// Levels, and scales [part][key].
 template <int kDim>
-__device__ void fill_sealed(__half* to, float* scales, const TileMmaArgs& a, const PageView& view) {
+__device__ void fill_sealed(__half* to, const TileMmaArgs& a, const PageView& view) {
   const quant::KvFormat format = a.format[view.half];
   for (int i = threadIdx.x; i < kPage * kDim; i += kThreads) {
     const int row = i / kDim, d = i % kDim, key = view.key + row;
-    float level = 0, scale = 0;
+    float value = 0;
     if (key >= view.begin && key < view.end) {
       const TilePart part = tile_part(view.pages, format, key, view.head, d / 64, kDim / 64);
       const int token = key % kTile, place = tile_place(view.half == 0, token, d % 64);
-      level = format == quant::KvFormat::kt8
-                  ? static_cast<float>(static_cast<std::int8_t>(part.codes[place]))
-                  : view.levels[code_at(format, part.codes, place)];
-      scale = __half2float(part.scales[token]);
+      const float level = format == quant::KvFormat::kt8
+                              ? static_cast<float>(static_cast<std::int8_t>(part.codes[place]))
+                              : view.levels[code_at(format, part.codes, place)];
+      value = __half2float(part.scales[token]) * level;
     }
-    to[row * (kDim + 8) + d] = __float2half_rn(level);
-    if (d % 64 == 0) scales[d / 64 * kPage + row] = scale;
+    to[row * (kDim + 8) + d] = __float2half_rn(value);
   }
 }
 
 template <int kDim>
-__device__ void fill_rows(__half* to, float* scales, const TileMmaArgs& a, const PageView& view) {
+__device__ void fill_rows(__half* to, const TileMmaArgs& a, const PageView& view) {
   for (int i = threadIdx.x; i < kPage * kDim; i += kThreads) {
     const int row = i / kDim, d = i % kDim, key = view.key + row;
     const bool needed = key < view.end && (key >= view.begin || key < view.sinks);
     const float value = needed ? a.rows[view.half].value(key, view.head, d) : 0.0f;
     to[row * (kDim + 8) + d] = __float2half_rn(value);
-    if (d % 64 == 0) scales[d / 64 * kPage + row] = 1.0f;
   }
-}
-
-/// x times the scale of its key.
-__device__ void scale_keys(const float (&x)[8][4], const float* scales, float (&to)[8][4]) {
-#pragma unroll
-  for (int j = 0; j < 8; ++j)
-#pragma unroll
-    for (int e = 0; e < 4; ++e) to[j][e] = x[j][e] * scales[j * 8 + threadIdx.x % 4 * 2 + e % 2];
-}
-
-/// Scores of 64 keys from levels and scales.
-template <int kDim, int kPart = 0>
-__device__ void scaled_score(const Queries<kDim>& q,
-                             const __half* k,
-                             const float* scales,
-                             float (&s)[8][4]) {
-  float part[8][4] = {}, scaled[8][4];
-  score<kDim, 4 * kPart, 4 * kPart + 4>(q, k, part);
-  scale_keys(part, scales + kPart * kPage, scaled);
-#pragma unroll
-  for (int j = 0; j < 8; ++j)
-#pragma unroll
-    for (int e = 0; e < 4; ++e) s[j][e] = kPart == 0 ? scaled[j][e] : s[j][e] + scaled[j][e];
-  if constexpr (kPart + 1 < kDim / 64) scaled_score<kDim, kPart + 1>(q, k, scales, s);
-}
-
-template <int kDim, int kPart = 0>
-__device__ void add_scaled_values(const float (&p)[8][4],
-                                  const __half* v,
-                                  const float* scales,
-                                  float (&sums)[kDim / 8][4]) {
-  float weights[8][4];
-  scale_keys(p, scales + kPart * kPage, weights);
-  add_values<kDim, 4 * kPart, 4 * kPart + 4>(weights, v, sums);
-  if constexpr (kPart + 1 < kDim / 64) add_scaled_values<kDim, kPart + 1>(p, v, scales, sums);
 }
 
 template <int kDim>
 __global__ void __launch_bounds__(kThreads) tile_mma_kernel(TileMmaArgs a, const StepData* step) {
   extern __shared__ uint4 shared[];
-  __shared__ float levels[2][16], scales[2][kParts * kPage];
+  __shared__ float levels[2][16];
   __half* const k = reinterpret_cast<__half*>(shared);
   __half* const v = k + kPage * (kDim + 8);
   begin_step();
@@ -142,17 +102,17 @@ __global__ void __launch_bounds__(kThreads) tile_mma_kernel(TileMmaArgs a, const
     fill(k, key, 0);
     fill(v, key, 1);
     __syncthreads();
-    float s[8][4];
-    scaled_score<kDim>(q, k, scales[0], s);
+    float s[8][4] = {};
+    score<kDim>(q, k, s);
     soften<kDim>(s, rows, sums, first_place + warp * 16 + lane / 4, key, sees);
-    add_scaled_values<kDim>(s, v, scales[1], sums);
+    add_values<kDim>(s, v, sums);
   };
   for (int key = 0; key <= last_place; key += kPage) {
     if (key < some_sealed && key + kPage > sinks)
       take(
           key,
           [&](__half* to, int at, int half) {
-            fill_sealed<kDim>(to, scales[half], a,
+            fill_sealed<kDim>(to, a,
                               {pages_of(step, a.state[half]), levels[half], at, kv_head, half,
                                sinks, some_sealed, 0});
           },
@@ -162,8 +122,7 @@ __global__ void __launch_bounds__(kThreads) tile_mma_kernel(TileMmaArgs a, const
           key,
           [&](__half* to, int at, int half) {
             fill_rows<kDim>(
-                to, scales[half], a,
-                {nullptr, nullptr, at, kv_head, half, all_sealed, last_place + 1, sinks});
+                to, a, {nullptr, nullptr, at, kv_head, half, all_sealed, last_place + 1, sinks});
           },
           [&](int at, int place) {
             return at <= place && (at < sinks || at >= sealed_before(place, recent));
