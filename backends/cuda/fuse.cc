@@ -140,8 +140,19 @@ class StepMaker {
       if (attention != kNone) return emit_attention(i, attention);
     }
     RUNNEL_ASSIGN(Step step, prepare(i));
+    step.product.x_ready = x_is_ready(i);
     add(std::move(step), i);
     return i + 1;
+  }
+
+  /// Whether the product before node i left the same x in scratch.
+  bool x_is_ready(std::size_t i) const {
+    if (i == 0 || !shares_x(*rows_[i]) || !shares_x(*rows_[i - 1])) return false;
+    const Node &node = nodes()[i], &before = nodes()[i - 1];
+    const bool routed = node.op == Op::moe_matmul;
+    if (node.in[0] != before.in[0] || routed != (before.op == Op::moe_matmul)) return false;
+    return !routed || (node.in[2] == before.in[2] &&
+                       graph_.value(node.in[1]).shape[0] == graph_.value(before.in[1]).shape[0]);
   }
 
   /// x and norm of a product whose norm was absorbed.

@@ -58,6 +58,7 @@ struct Product {
   Operand residual;                 // added to the result
   Operand filter, ring, conv_bias;  // of Combine::conv
   Operand expert_ids;
+  bool x_ready = false;  // the step before left the same x in scratch, as this kernel reads it
 };
 
 struct Step;

@@ -56,6 +56,27 @@ bool gemm_fits(const Graph& graph, const Node& node) {
          w.dtype != DType::f32 && w.dtype != DType::i32;
 }
 
+/// Whether this build has code for Hopper's own instructions.
+constexpr bool hopper_built() {
+#ifdef RUNNEL_CUDA_90A
+  return true;
+#else
+  return false;
+#endif
+}
+
+/// Hopper's products write results four at a time.
+bool hopper_fits(const Graph& graph, const Node& node) {
+  return hopper_built() && gemm_fits(graph, node) && graph.value(node.in[1]).shape[0] % 4 == 0;
+}
+
+bool moe_hopper_fits(const Graph& graph, const Node& node) {
+  const Value &w = graph.value(node.in[1]), &ids = graph.value(node.in[2]);
+  return hopper_built() && ids.shape[0] > kFewRows && w.shape[0] <= kMostExperts &&
+         w.shape[0] * w.shape[1] < (std::int64_t{1} << 31) && w.shape[1] % 4 == 0 &&
+         w.shape.cols() % kUnit == 0 && w.dtype != DType::f32 && w.dtype != DType::i32;
+}
+
 /// Few tokens over f16 rows.
 bool splits_fit(const Graph& graph, const Node& node) {
   const auto& attr = std::get<AttentionAttr>(node.attr);
@@ -73,11 +94,27 @@ bool mma_attention_fits(const Graph& graph, const Node& node) {
          (attr.head_dim == 64 || attr.head_dim == 128);
 }
 
+/// Many tokens over tiles. Tiles are rounded to f16 with their scales: too coarse for kt8, whose
+/// results the plain kernel makes.
+bool mma_tiles_fit(const Graph& graph, const Node& node) {
+  const auto& attr = std::get<AttentionAttr>(node.attr);
+  return graph.value(node.in[0]).shape[0] > kFewRows &&
+         graph.value(node.in[3]).kv != quant::KvFormat::kt8 &&
+         graph.value(node.in[4]).kv != quant::KvFormat::kt8 &&
+         (attr.head_dim == 64 || attr.head_dim == 128);
+}
+
 bool dense(const Graph&, const Node& node) {
   return dense_tiles(node);
 }
 
 using Condition = bool (*)(const Graph& graph, const Node& node);
+
+/// Instructions that no later device has.
+template <Condition... conditions>
+bool matches_hopper(const Graph& graph, const Node& node, const Caps& caps) {
+  return caps.sm == 90 && (conditions(graph, node) && ...);
+}
 
 template <int sm, Condition... conditions>
 bool matches(const Graph& graph, const Node& node, const Caps& caps) {
@@ -140,12 +177,21 @@ constexpr Row row(Op op, std::string_view name) {
   return row<launch, 0, conditions...>(op, name);
 }
 
+template <LaunchFn launch, Condition... conditions>
+constexpr Row hopper_row(Op op, std::string_view name, decltype(Row::scratch_bytes) scratch) {
+  return {{op, name, matches_hopper<conditions...>, prepare<launch>}, scratch};
+}
+
 // clang-format off: one row per kernel, aligned
 constexpr std::array kRows = std::to_array<Row>({
+    hopper_row<gemm_hopper, hopper_fits>(Op::matmul, "matmul.wgmma", gemm_hopper_scratch),
+    hopper_row<gemm_hopper_swiglu, hopper_fits>(
+        Op::matmul_swiglu, "matmul_swiglu.wgmma", gemm_hopper_scratch),
     row<gemm, 80, gemm_fits>(Op::matmul, "matmul.mma", gemm_scratch),
     row<gemm_swiglu, 80, gemm_fits>(Op::matmul_swiglu, "matmul_swiglu.mma", gemm_scratch),
     row<matvec, matvec_fits>(Op::matmul, "matmul.rows"),
     row<matvec, matvec_fits>(Op::matmul_swiglu, "matmul_swiglu.rows"),
+    hopper_row<moe_hopper, moe_hopper_fits>(Op::moe_matmul, "moe_matmul.wgmma", moe_hopper_scratch),
     row<matvec, matvec_fits>(Op::moe_matmul, "moe_matmul.rows"),
     row<embed>(Op::embed, "embed"),
     row<rms_norm>(Op::rms_norm, "rms_norm"),
@@ -160,6 +206,7 @@ constexpr std::array kRows = std::to_array<Row>({
     row<attention, heads_fit>(Op::attention, "attention.any"),
     row<rotate>(Op::rotate, "rotate"),
     row<kv_seal, dense>(Op::kv_seal, "kv_seal"),
+    row<tile_attention_mma, 80, mma_tiles_fit, dense>(Op::tile_attention, "tile_attention.mma"),
     row<tile_attention, heads_fit, dense>(Op::tile_attention, "tile_attention.any"),
     row<kv_window>(Op::kv_window, "kv_window"),
     row<short_conv, is_f32<1>>(Op::short_conv, "short_conv"),
@@ -174,6 +221,11 @@ constexpr std::array kRows = std::to_array<Row>({
 
 bool is_matvec(const Row& row) {
   return row.prepare == prepare<matvec>;
+}
+
+bool shares_x(const Row& row) {
+  return row.prepare == prepare<gemm_hopper> || row.prepare == prepare<gemm_hopper_swiglu> ||
+         row.prepare == prepare<moe_hopper>;
 }
 
 bool is_split_attention(const Row& row) {

@@ -314,9 +314,10 @@ void moe_matmul_cases(std::vector<Case>& cases) {
     std::int64_t experts, used, n;
     bool shared_x;  // one row of x per token, else one per chosen expert
   };
-  const Row rows[] = {{{1, 1}, 8, 4, 9, true},   {{1, 1}, 8, 4, 9, false},
-                      {{7, 5}, 5, 2, 16, true},  {{7, 5}, 5, 2, 16, false},
-                      {{20, 20}, 4, 4, 3, true}, {{3, 3}, 2, 1, 33, true}};
+  const Row rows[] = {{{1, 1}, 8, 4, 9, true},    {{1, 1}, 8, 4, 9, false},
+                      {{7, 5}, 5, 2, 16, true},   {{7, 5}, 5, 2, 16, false},
+                      {{20, 20}, 4, 4, 3, true},  {{3, 3}, 2, 1, 33, true},
+                      {{40, 33}, 5, 2, 76, true}, {{40, 33}, 5, 2, 76, false}};
   for (DType dtype : weight_types())
     for (std::size_t length : {0u, 2u})
       for (const Row& row : rows) {

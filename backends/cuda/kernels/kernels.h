@@ -47,10 +47,20 @@ inline constexpr int kMostTaps = 4;
 inline constexpr int kMostGemmSplits = 2;
 std::size_t gemm_scratch(const Graph& graph, const Node& node);
 
+/// The same products on Hopper: in scratch f16 tiles of x and their scales.
+cudaError_t gemm_hopper(const Step& step, const Launch& launch);
+cudaError_t gemm_hopper_swiglu(const Step& step, const Launch& launch);
+inline constexpr int kMostExperts = 1024;  // of moe_hopper
+cudaError_t moe_hopper(const Step& step, const Launch& launch);
+std::size_t moe_hopper_scratch(const Graph& graph, const Node& node);
+std::size_t gemm_hopper_scratch(const Graph& graph, const Node& node);
+
 /// attention of few tokens: into how many splits the keys are cut, with `blocks` blocks for each.
 cudaError_t attention_split(const Step& step, const Launch& launch);
 /// attention of many tokens over f16 rows, on the tensor cores.
 cudaError_t attention_mma(const Step& step, const Launch& launch);
+/// The same over tiles.
+cudaError_t tile_attention_mma(const Step& step, const Launch& launch);
 /// For one token: norms and ropes of q and k (or ropes alone), kv_append and attention in one.
 /// in: q, k, v before all that, K state, V state.
 cudaError_t attention_step(const Step& step, const Launch& launch);

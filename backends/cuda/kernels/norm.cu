@@ -6,6 +6,7 @@ namespace runnel::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kMostWide = 4;  // float4 of a thread
 
 struct NormArgs {
   const float *a, *b;  // b may be null
@@ -36,7 +37,42 @@ __global__ void norm_kernel(NormArgs args, const StepData* step) {
     args.normed[start + i] = x[start + i] * scale * args.weight[i];
 }
 
+/// The same of d values that four float4 of each thread hold.
+__global__ void wide_norm_kernel(NormArgs args, const StepData* step) {
+  begin_step();
+  const int row = blockIdx.x / args.groups;
+  if (row >= rows_in_use(args.rows, step)) return;
+  const std::int64_t start = std::int64_t{blockIdx.x} * (args.d / 4);
+  const auto at = [](const float* p) { return reinterpret_cast<const float4*>(p); };
+  float4 x[kMostWide];
+  float squares = 0;
+#pragma unroll
+  for (int j = 0; j < kMostWide; ++j) {
+    const int i = static_cast<int>(threadIdx.x) + j * kThreads;
+    if (i >= args.d / 4) break;
+    x[j] = at(args.a)[start + i];
+    if (args.b != nullptr) {
+      const float4 b = at(args.b)[start + i];
+      x[j] = {x[j].x + b.x, x[j].y + b.y, x[j].z + b.z, x[j].w + b.w};
+      reinterpret_cast<float4*>(args.sum)[start + i] = x[j];
+    }
+    squares += x[j].x * x[j].x + x[j].y * x[j].y + x[j].z * x[j].z + x[j].w * x[j].w;
+  }
+  const float scale = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(args.d) + args.eps);
+#pragma unroll
+  for (int j = 0; j < kMostWide; ++j) {
+    const int i = static_cast<int>(threadIdx.x) + j * kThreads;
+    if (i >= args.d / 4) break;
+    const float4 w = at(args.weight)[i];
+    reinterpret_cast<float4*>(args.normed)[start + i] = {
+        x[j].x * scale * w.x, x[j].y * scale * w.y, x[j].z * scale * w.z, x[j].w * scale * w.w};
+  }
+}
+
 cudaError_t run(const NormArgs& args, std::int64_t rows, const Launch& launch) {
+  if (args.d % 4 == 0 && args.d <= kMostWide * 4 * kThreads)
+    return start(launch, wide_norm_kernel, grid_of(rows * args.groups), kThreads, 0, args,
+                 launch.step);
   return start(launch, norm_kernel, grid_of(rows * args.groups), kThreads, 0, args, launch.step);
 }
 
