@@ -1,0 +1,200 @@
+// The weights that a warp reads in a whole run of operators, brought into shared memory ahead of
+// their use: each thread copies what itself will read, so that nobody waits for anybody. What it
+// copies does not depend on activations, so it runs ahead across barriers.
+#pragma once
+#include "backends/cuda/formats/formats.cuh"
+#include "backends/cuda/kernels/persist.cuh"
+
+namespace runnel::cuda {
+
+__device__ inline void copy_16(void* to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(to))),
+               "l"(from)
+               : "memory");
+#endif
+}
+__device__ inline void copy_4(void* to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(to))),
+               "l"(from)
+               : "memory");
+#endif
+}
+__device__ inline void end_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+/// Waits until at most `pending` groups of this thread's copies are under way.
+template <int pending>
+__device__ void wait_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
+}
+
+/// One thread's slots and how far it has asked.
+template <Weight weight>
+class Ring {
+ public:
+  using Shape = RingShape<weight>;
+  static constexpr int kMain = Shape::kMain, kAux = Shape::kAux, kSlots = Shape::kSlots;
+  static constexpr int kThreads = kPersistThreads;
+
+  __device__ Ring(std::byte* shared, const Feed* feeds, int n_feeds)
+      : main_(reinterpret_cast<uint4*>(shared) + threadIdx.x),
+        aux_(reinterpret_cast<std::uint32_t*>(shared + 16 * kMain * kSlots * kThreads) +
+             threadIdx.x),
+        feeds_(feeds),
+        n_feeds_(n_feeds) {
+    next_feed();
+    for (int i = 0; i < kSlots; ++i) ask(i);
+  }
+
+  /// The oldest slot is there: main(i) and aux(i) are its words.
+  __device__ void wait() const { wait_copies<kSlots - 1>(); }
+  __device__ uint4 main(int i) const { return main_[(slot_ * kMain + i) * kThreads]; }
+  __device__ std::uint32_t aux(int i) const { return aux_[(slot_ * kAux + i) * kThreads]; }
+  /// The oldest slot was read: the next units take its place.
+  __device__ void pass() {
+    ask(slot_);
+    slot_ = slot_ + 1 == kSlots ? 0 : slot_ + 1;
+  }
+
+  static __device__ int first_task() {
+    return static_cast<int>(threadIdx.x / 32 * gridDim.x + blockIdx.x);
+  }
+  static __device__ int n_warps() { return static_cast<int>(gridDim.x) * (kThreads / 32); }
+
+ private:
+  __device__ void next_feed() {
+    task_ = first_task();
+    while (++feed_ < n_feeds_ && task_ >= feeds_[feed_].n_tasks) {
+    }
+    if (feed_ < n_feeds_) open_row();
+  }
+
+  /// The row that follows: `unit_` is its first one of this lane.
+  __device__ void open_row() {
+    const Feed& f = feeds_[feed_];
+    const int lane = threadIdx.x % 32;
+    int row = min(task_ * (32 / f.lanes) + lane / f.lanes, f.n_results - 1);
+    matrix_ = 0;
+    if (f.by_matrix) {
+      matrix_ = part_;
+    } else if (f.parts > 1) {
+      row += part_ * f.part_rows;
+    } else {
+      while (matrix_ + 1 < f.n_matrices && row >= f.rows[matrix_]) row -= f.rows[matrix_++];
+    }
+    at_ = lane % f.lanes;
+    unit_ = std::int64_t{row} * f.units + at_;
+    left_ = f.steps;
+  }
+
+  __device__ void advance() {
+    const Feed& f = feeds_[feed_];
+    const int passed = weight == Weight::plain ? 2 * f.lanes : f.lanes;
+    at_ += passed;
+    unit_ += passed;
+    if (--left_ > 0) return;
+    if (++part_ < f.parts) return open_row();
+    part_ = 0;
+    task_ += n_warps();
+    if (task_ < f.n_tasks) return open_row();
+    next_feed();
+  }
+
+  __device__ void ask(int slot) {
+    if (feed_ < n_feeds_) {
+      const Feed& f = feeds_[feed_];
+      if constexpr (weight == Weight::plain)
+        ask_plain(f, slot);
+      else if (at_ < f.units)
+        ask_packed(f, slot);
+      advance();
+    }
+    end_copies();
+  }
+
+  __device__ void ask_plain(const Feed& f, int slot) {
+    const auto* from = reinterpret_cast<const uint4*>(f.planes[matrix_].at[0]) + unit_;
+    if (at_ < f.units) copy_16(main_ + slot * kMain * kThreads, from);
+    if (at_ + f.lanes < f.units) copy_16(main_ + (slot * kMain + 1) * kThreads, from + f.lanes);
+  }
+
+  /// Fields of less than 4 bytes come with their neighbours.
+  __device__ void ask_packed(const Feed& f, int slot) {
+    const Planes& planes = f.planes[matrix_];
+    uint4* const main = main_ + slot * kMain * kThreads;
+    std::uint32_t* const aux = aux_ + slot * kAux * kThreads;
+#pragma unroll
+    for (int i = 0; i < kMain; ++i)
+      copy_16(main + i * kThreads, planes.at[0] + (unit_ * kMain + i) * 16);
+    copy_4(aux, planes.at[2] + (unit_ * f.scales & ~std::int64_t{3}));
+    if constexpr (kAux > 1) {
+      if (f.heads != 0)
+        copy_4(aux + kThreads, planes.at[3] + (unit_ / 8 * f.heads & ~std::int64_t{3}));
+      if (f.extra != 0) copy_4(aux + 2 * kThreads, planes.at[1] + unit_ * f.extra);
+      if (f.extra > 4) copy_4(aux + 3 * kThreads, planes.at[1] + unit_ * f.extra + 4);
+    }
+  }
+
+  uint4* main_;
+  std::uint32_t* aux_;
+  const Feed* feeds_;  // in shared memory
+  int n_feeds_;
+  int feed_ = -1, task_ = 0, part_ = 0, matrix_ = 0, at_ = 0, left_ = 0;
+  std::int64_t unit_ = 0;
+  int slot_ = 0;
+};
+
+/// A format's unit from a slot; `unit`: its number, of which the low bits count.
+template <class Format, class Slots>
+__device__ typename Format::Raw raw_of(const Slots& s, unsigned unit) {
+  const auto half = [](std::uint32_t word, unsigned i) {
+    return static_cast<std::uint16_t>(word >> (i % 2 * 16));
+  };
+  if constexpr (std::is_same_v<Format, Q8_0>)
+    return {s.main(0), s.main(1), half(s.aux(0), unit)};
+  else if constexpr (std::is_same_v<Format, Q4_0>)
+    return {s.main(0), half(s.aux(0), unit)};
+  else if constexpr (std::is_same_v<Format, Q4_k>)
+    return {s.main(0), half(s.aux(0), unit), s.aux(1)};
+  else if constexpr (std::is_same_v<Format, Q5_k>)
+    return {s.main(0), s.aux(2), half(s.aux(0), unit), s.aux(1)};
+  else if constexpr (std::is_same_v<Format, Q6_k>)
+    return {s.main(0), {s.aux(2), s.aux(3)}, half(s.aux(0), unit), half(s.aux(1), unit / 8)};
+  else
+    return {s.main(0), static_cast<std::int8_t>(s.aux(0) >> (unit % 4 * 8)),
+            half(s.aux(1), unit / 8)};
+}
+
+/// Calls f.template operator()<Format>() with the format of a product's weights.
+template <Weight weight, class F>
+__device__ void with_weight(quant::DType type, F&& f) {
+  if constexpr (weight == Weight::plain) {
+    if (type == quant::DType::f16) return f.template operator()<PlainF16>();
+    return f.template operator()<PlainBf16>();
+  } else if constexpr (weight == Weight::bytes) {
+    return f.template operator()<Q8_0>();
+  } else {
+    switch (type) {
+      case quant::DType::q4_0:
+        return f.template operator()<Q4_0>();
+      case quant::DType::q4_k:
+        return f.template operator()<Q4_k>();
+      case quant::DType::q5_k:
+        return f.template operator()<Q5_k>();
+      case quant::DType::q6_k:
+        return f.template operator()<Q6_k>();
+      default:
+        return f.template operator()<Iq4_xs>();
+    }
+  }
+}
+
+}  // namespace runnel::cuda
