@@ -15,6 +15,7 @@ struct PersistRun {
   Weight weight = Weight::nibbles;
   std::vector<std::byte> data;  // operators, then feeds; to be uploaded
   int n_ops = 0, n_feeds = 0;
+  int ring_bytes = 0;      // of a warp
   std::size_t shared = 0;  // bytes of a block
 };
 

@@ -241,14 +241,14 @@ __device__ void merge_warps(Shared<kDim, kThreads>& s,
 
 /// Whether this block is the last of `n` to get here; then it sees what the others wrote.
 __device__ bool is_last(std::uint32_t* counter, int n, bool& shared) {
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
+    __threadfence();
     shared = atomicAdd(counter, 1u) == static_cast<std::uint32_t>(n - 1);
     if (shared) *counter = 0;
+    __threadfence();
   }
   __syncthreads();
-  __threadfence();
   return shared;
 }
 
