@@ -124,10 +124,12 @@ class CudaExecutable final : public Executable, private Event {
   }
 
  private:
-  /// Runs of steps that one kernel does, unless RUNNEL_CUDA_STEP=kernels asks for one each.
+  /// Runs of steps that one kernel does. RUNNEL_CUDA_STEP: kernels = one kernel a step, single =
+  /// one for all that can be, else whichever is faster.
   Status make_runs(const std::shared_ptr<Pool>& pool) {
-    if (env("RUNNEL_CUDA_STEP").value_or("") == "kernels") return {};
-    runs_ = find_runs(steps_, device_.caps());
+    const std::string way = env("RUNNEL_CUDA_STEP").value_or("");
+    if (way == "kernels") return {};
+    runs_ = find_runs(steps_, device_.caps(), way == "single" ? RunChoice::all : RunChoice::faster);
     std::vector<std::byte> data;
     for (const PersistRun& run : runs_) data.insert(data.end(), run.data.begin(), run.data.end());
     if (runs_.empty()) return {};

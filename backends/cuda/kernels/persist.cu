@@ -11,10 +11,7 @@ namespace {
 
 constexpr std::size_t kLeastSteps = 4;          // fewer are not worth filling the ring for
 constexpr std::size_t kMostFeeds = 80;          // their list lies in shared memory
-constexpr std::size_t kStaticShared = 1024;  // of the kernel besides what is counted here
-constexpr std::size_t kWarps = kPersistThreads / 32;
-constexpr std::size_t kBarrierShared = kWarps * 16 * sizeof(std::uint64_t);  // of the rings
-constexpr int kLeastChunks = 2;  // that a ring must hold
+constexpr std::size_t kStaticShared = 1024;     // of the kernel besides what is counted here
 
 /// The kernel for weights of a type.
 std::optional<Weight> weight_of(quant::DType type) {
@@ -35,6 +32,12 @@ std::optional<Weight> weight_of(quant::DType type) {
   }
 }
 
+std::size_t ring_bytes_of(Weight weight) {
+  return weight == Weight::plain   ? ring_bytes<Weight::plain>()
+         : weight == Weight::bytes ? ring_bytes<Weight::bytes>()
+                                   : ring_bytes<Weight::nibbles>();
+}
+
 /// What a step adds to a run.
 struct Item {
   PersistOp op{};
@@ -50,21 +53,6 @@ void put(PersistOp& op, OpKind kind, const T& args) {
   std::memcpy(op.args, &args, sizeof args);
 }
 
-/// Chunks of at most `units` units of each row of a task.
-void lay_out(Feed& f, int units) {
-  f.chunk_units = std::min(units, static_cast<int>(ceil_div(f.units, f.lanes)) * f.lanes);
-  int at = 0;
-  for (int p = 0; p < kPlanes; ++p) {
-    const int each = f.unit_bytes[p], n = p == 3 ? f.chunk_units / 8 + 2 : f.chunk_units;
-    // Copies begin and end at multiples of 16 bytes.
-    const int stride = each == 0 ? 0 : (n * each + 15) / 16 * 16 + (each % 16 == 0 ? 0 : 16);
-    f.plane_at[p] = static_cast<std::uint16_t>(at);
-    f.plane_stride[p] = static_cast<std::uint16_t>(stride);
-    at += stride * (32 / f.lanes);
-  }
-  f.chunk_bytes = at;
-}
-
 Feed feed_of(const MatvecArgs& a) {
   const bool packed = is_packed(a.type);
   const PackedInfo& info = packed_info(a.type);
@@ -78,13 +66,14 @@ Feed feed_of(const MatvecArgs& a) {
   f.lanes = a.lanes;
   f.n_tasks = static_cast<int>(ceil_div(a.n_results, 32 / a.lanes));
   f.parts = a.combine == Combine::swiglu ? 2 : a.combine == Combine::conv ? 3 : 1;
+  f.steps = static_cast<int>(ceil_div(f.units, packed ? a.lanes : 2 * a.lanes));
   f.part_rows = a.matrix[0].rows / 3;
+  f.codes = info.codes;
+  f.extra = info.extra;
+  f.scales = info.scales;
+  f.heads = info.heads;
   f.n_matrices = static_cast<std::uint8_t>(a.n_matrices);
   f.by_matrix = a.combine == Combine::swiglu;
-  const std::uint8_t bytes[kPlanes] = {packed ? info.codes : std::uint8_t{16}, info.extra,
-                                       info.scales, info.heads};
-  std::memcpy(f.unit_bytes, bytes, sizeof bytes);
-  lay_out(f, (packed ? kSteps : 2 * kSteps) * a.lanes);
   return f;
 }
 
@@ -149,18 +138,13 @@ class Growing {
     if (item.weight && *weight != *item.weight) return false;
     const std::size_t feeds = feeds_.size() + (item.feed ? 1 : 0);
     const std::size_t work = std::max(work_, item.shared);
-    const int most = std::max(most_chunk_, item.feed ? item.feed->chunk_bytes : 0);
-    const std::size_t rest = kStaticShared + kBarrierShared + 2 * sizeof(PersistOp) +
-                             (feeds * sizeof(Feed) + 15) / 16 * 16 + work;
-    const auto all = static_cast<std::size_t>(caps.shared_bytes);
-    if (feeds > kMostFeeds || rest >= all) return false;
-    const std::size_t ring = (all - rest) / kWarps / 128 * 128;
-    if (ring < static_cast<std::size_t>(kLeastChunks * most)) return false;
+    const std::size_t total = ring_bytes_of(weight.value_or(Weight::bytes)) +
+                              2 * sizeof(PersistOp) + (feeds * sizeof(Feed) + 15) / 16 * 16 + work;
+    if (feeds > kMostFeeds || total + kStaticShared > static_cast<std::size_t>(caps.shared_bytes))
+      return false;
     weight_ = weight;
     work_ = work;
-    most_chunk_ = most;
-    run_.ring_bytes = static_cast<int>(ring);
-    run_.shared = rest - kStaticShared + ring * kWarps;
+    run_.shared = total;
     if (item.feed) feeds_.push_back(*item.feed);
     ops_.push_back(item.op);
     return true;
@@ -184,16 +168,20 @@ class Growing {
   PersistRun run_;
   std::optional<Weight> weight_;
   std::size_t work_ = 0;
-  int most_chunk_ = 0;
   std::vector<PersistOp> ops_;
   std::vector<Feed> feeds_;
 };
 
+/// Measured on sm_90, LFM2 of 350M and 1.2B: see README.md.
+bool is_faster(Weight weight) {
+  return weight == Weight::plain;
+}
+
 }  // namespace
 
-std::vector<PersistRun> find_runs(std::span<const Step> steps, const Caps& caps) {
+std::vector<PersistRun> find_runs(std::span<const Step> steps, const Caps& caps, RunChoice choice) {
   std::vector<PersistRun> runs;
-  if (caps.sm < 90) return runs;
+  if (caps.sm < 80) return runs;
   for (std::size_t i = 0; i < steps.size();) {
     Growing growing(i);
     for (std::size_t j = i; j < steps.size(); ++j) {
@@ -201,7 +189,10 @@ std::vector<PersistRun> find_runs(std::span<const Step> steps, const Caps& caps)
       if (!item || !growing.take(*item, caps)) break;
     }
     const std::size_t n = growing.size();
-    if (n >= kLeastSteps) runs.push_back(growing.done());
+    if (n >= kLeastSteps) {
+      PersistRun run = growing.done();
+      if (choice == RunChoice::all || is_faster(run.weight)) runs.push_back(std::move(run));
+    }
     i += std::max<std::size_t>(1, n);
   }
   return runs;
@@ -222,7 +213,6 @@ cudaError_t launch_run(const PersistRun& run,
                                                         static_cast<std::size_t>(run.n_ops));
   args.n_ops = run.n_ops;
   args.n_feeds = run.n_feeds;
-  args.ring_bytes = run.ring_bytes;
   args.counters = counters;
   args.best = reinterpret_cast<Best*>(scratch);
   if (run.weight == Weight::plain) return launch_persist<Weight::plain>(args, run.shared, launch);

@@ -40,21 +40,38 @@ struct alignas(16) PersistOp {
   }
 };
 
-/// The weights of a product, in the order in which warps read them: `chunk_units` units of each row
-/// of a task at a time.
+/// The weights of a product, in the order in which warps read them.
 struct Feed {
   Planes planes[3];
   int rows[3];  // of each matrix
   int units;    // of a row: 32 packed values, or 16 bytes of plain ones
-  int n_results, n_tasks, lanes, parts;
-  int part_rows;  // from one part's row to the next in matrix 0
-  int chunk_units, chunk_bytes;
-  std::uint16_t plane_at[kPlanes], plane_stride[kPlanes];  // in a chunk: of a plane, of its rows
-  std::uint8_t unit_bytes[kPlanes];                        // the last: of 8 units
-  std::uint8_t n_matrices, by_matrix, reserved[2];         // by_matrix: part i is row of matrix i
+  int n_results, n_tasks, lanes, parts, steps;
+  int part_rows;                                   // from one part's row to the next in matrix 0
+  std::uint8_t codes, extra, scales, heads;        // bytes, as in PackedInfo
+  std::uint8_t n_matrices, by_matrix, reserved[2];  // by_matrix: part i is a row of matrix i
 };
 
-constexpr int kSteps = 4;  // units of a chunk that a lane reads
+/// How much of the weights a thread has under way, by the bytes of a unit: `kMain` times 16 and
+/// `kAux` times 4, `kSlots` units.
+template <Weight weight>
+struct RingShape;
+template <>
+struct RingShape<Weight::plain> {
+  static constexpr int kMain = 2, kAux = 0, kSlots = 11;
+};
+template <>
+struct RingShape<Weight::bytes> {
+  static constexpr int kMain = 2, kAux = 1, kSlots = 10;
+};
+template <>
+struct RingShape<Weight::nibbles> {
+  static constexpr int kMain = 1, kAux = 4, kSlots = 11;
+};
+template <Weight weight>
+constexpr std::size_t ring_bytes() {
+  using Shape = RingShape<weight>;
+  return std::size_t{kPersistThreads} * Shape::kSlots * (16 * Shape::kMain + 4 * Shape::kAux);
+}
 
 /// Shared bytes that attention over heads of `dim` channels works in.
 constexpr std::size_t attention_shared(std::size_t dim) {
@@ -69,7 +86,7 @@ struct Best {
 struct PersistArgs {
   const PersistOp* ops;
   const Feed* feeds;
-  int n_ops, n_feeds, ring_bytes;  // of a warp
+  int n_ops, n_feeds;
   std::uint32_t* counters;  // of the barrier, of argmax and of the end; zero before and after
   Best* best;               // of each block
 };

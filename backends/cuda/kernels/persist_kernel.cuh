@@ -149,7 +149,7 @@ __device__ void do_other(const PersistOp& op, const PersistArgs& all, std::byte*
   do_argmax(op.as<ArgmaxOneArgs>(), all, shared);
 }
 
-/// Shared memory: the rings, two operators, the feeds, then what the operator at work needs.
+/// Shared memory: the ring, the feeds, two operators, then what the operator at work needs.
 template <Weight weight>
 __global__ void __launch_bounds__(kPersistThreads, 1)
     persist_kernel(const __grid_constant__ PersistArgs all, const StepData* step) {
@@ -157,8 +157,7 @@ __global__ void __launch_bounds__(kPersistThreads, 1)
   static_assert(kWords <= kPersistThreads);
   extern __shared__ uint4 shared[];
   auto* const base = reinterpret_cast<std::byte*>(shared);
-  auto* const ops = reinterpret_cast<PersistOp*>(base + Ring::barrier_bytes() +
-                                                 kPersistThreads / 32 * all.ring_bytes);
+  auto* const ops = reinterpret_cast<PersistOp*>(base + ring_bytes<weight>());
   auto* const feeds = reinterpret_cast<Feed*>(ops + 2);
   std::byte* const work =
       reinterpret_cast<std::byte*>(feeds) + (sizeof(Feed) * all.n_feeds + 15) / 16 * 16;
@@ -168,9 +167,8 @@ __global__ void __launch_bounds__(kPersistThreads, 1)
     reinterpret_cast<std::uint32_t*>(feeds)[i] =
         reinterpret_cast<const std::uint32_t*>(all.feeds)[i];
   if (thread < kWords) reinterpret_cast<std::uint32_t*>(ops)[thread] = words[thread];
-  Ring ring(base, all.ring_bytes, feeds, all.n_feeds);
   __syncthreads();
-  ring.start();
+  Ring<weight> ring(base, feeds, all.n_feeds);
   RowPart norm;
   prepare_op(ops[0], norm, work, step);
   __syncthreads();
@@ -188,6 +186,7 @@ __global__ void __launch_bounds__(kPersistThreads, 1)
     prepare_op(ops[(i + 1) % 2], norm, work, step);
     wait_for(all.counters, static_cast<std::uint32_t>(i + 1) * gridDim.x);
   }
+  wait_copies<0>();
   if (thread == 0 && atomicAdd(all.counters + kEndCounter, 1u) == gridDim.x - 1) {
     all.counters[0] = 0;
     all.counters[kEndCounter] = 0;

@@ -9,26 +9,27 @@ namespace {
 
 /// This lane's part of one row times x.
 template <class Format, Weight weight, class X>
-__device__ float row_part(Ring& ring, const X& x, const Feed& f, unsigned row) {
-  const int lane = threadIdx.x % 32 % f.lanes, slot = threadIdx.x % 32 / f.lanes;
+__device__ float row_part(Ring<weight>& ring, const X& x, const Feed& f, unsigned row) {
+  const int lane = threadIdx.x % 32 % f.lanes;
   float sum[1] = {};
-  for (int done = 0; done < f.units; done += f.chunk_units) {
-    const unsigned first = row * static_cast<unsigned>(f.units) + static_cast<unsigned>(done);
-    const unsigned bytes = static_cast<unsigned>(f.chunk_bytes);
-    const Chunk chunk(ring.take(bytes), f, first, slot);
-    const int n = min(f.chunk_units, f.units - done);
-#pragma unroll
-    for (int i = 0; i < (weight == Weight::plain ? 2 * kSteps : kSteps); ++i) {
-      const int u = lane + i * f.lanes;
-      if (u >= n) break;
-      if constexpr (weight == Weight::plain) {
-        using T = std::conditional_t<std::is_same_v<Format, PlainF16>, __half, __nv_bfloat16>;
-        add_raw<T>(Chunk::at<uint4>(chunk.codes, static_cast<unsigned>(u)), x, done + u, sum);
-      } else {
-        add_unit(Format::decode(raw_of<Format>(chunk, static_cast<unsigned>(u))), x, done + u, sum);
-      }
+  if constexpr (weight == Weight::plain) {
+    using T = std::conditional_t<std::is_same_v<Format, PlainF16>, __half, __nv_bfloat16>;
+    for (int i = 0; i < f.steps; ++i) {
+      const int u = 2 * i * f.lanes + lane;
+      ring.wait();
+      const uint4 a = ring.main(0), b = ring.main(1);
+      ring.pass();
+      if (u < f.units) add_raw<T>(a, x, u, sum);
+      if (u + f.lanes < f.units) add_raw<T>(b, x, u + f.lanes, sum);
     }
-    ring.pass(bytes);
+  } else {
+    unsigned unit = row * static_cast<unsigned>(f.units) + static_cast<unsigned>(lane);
+    for (int u = lane; u < f.steps * f.lanes; u += f.lanes, unit += f.lanes) {
+      ring.wait();
+      const typename Format::Raw raw = raw_of<Format>(ring, unit);
+      ring.pass();
+      if (u < f.units) add_unit(Format::decode(raw), x, u, sum);
+    }
   }
   return sum[0];
 }
@@ -41,7 +42,7 @@ __device__ float reduced(float sum, int lanes) {
 /// The rows of one task, and what is done with their sums.
 template <class Format, Weight weight, class X>
 __device__ void do_task(
-    Ring& ring, const MatvecArgs& a, const Feed& f, const X& x, int task,
+    Ring<weight>& ring, const MatvecArgs& a, const Feed& f, const X& x, int task,
     const StepData* step) {
   const int lane = threadIdx.x % 32, result = task * (32 / f.lanes) + lane / f.lanes;
   const bool valid = result < f.n_results;
@@ -56,7 +57,7 @@ __device__ void do_task(
   for (int part = 0; part < f.parts; ++part) {
     const int row = place.row + (a.combine == Combine::conv ? part * f.part_rows : 0);
     const float sum =
-        reduced(row_part<Format, weight>(ring, x, f, static_cast<unsigned>(row)), f.lanes);
+        reduced(row_part<Format>(ring, x, f, static_cast<unsigned>(row)), f.lanes);
     if (part == 0) sums[0] = sum;
     if (part == 1) sums[1] = sum;
     if (part == 2) sums[2] = sum;
@@ -70,7 +71,7 @@ __device__ void do_task(
 
 /// The whole product. `norm`: its weights, where a row fits registers.
 template <Weight weight>
-__device__ void do_product(Ring& ring,
+__device__ void do_product(Ring<weight>& ring,
                            const MatvecArgs& a,
                            const Feed& f,
                            const RowPart& norm,
@@ -81,7 +82,7 @@ __device__ void do_product(Ring& ring,
   load_x<X, 1>(x, a, norm, 0, 1);
   with_weight<weight>(a.type, [&]<class Format>() {
     for (int task = ring.first_task(); task < f.n_tasks; task += ring.n_warps())
-      do_task<Format, weight>(ring, a, f, x, task, step);
+      do_task<Format>(ring, a, f, x, task, step);
   });
 }
 

@@ -1,107 +1,75 @@
 // The weights that a warp reads in a whole run of operators, brought into shared memory ahead of
-// their use by the copy engine. Every warp has a ring of its own, filled by its own lanes with what
-// it will read, so that no warp waits for another. What is copied does not depend on activations,
-// so it runs ahead across the barriers between operators.
+// their use: each thread copies what itself will read, so that nobody waits for anybody. What it
+// copies does not depend on activations, so it runs ahead across barriers.
 #pragma once
 #include "backends/cuda/formats/formats.cuh"
 #include "backends/cuda/kernels/persist.cuh"
 
 namespace runnel::cuda {
 
-__device__ inline unsigned shared_address(const void* p) {
-  return static_cast<unsigned>(__cvta_generic_to_shared(p));
-}
-__device__ inline void expect_bytes(std::uint64_t* barrier, unsigned bytes) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
+__device__ inline void copy_16(void* to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(to))),
+               "l"(from)
                : "memory");
 #endif
 }
-__device__ inline void bulk_copy(void* to,
-                                 const void* from,
-                                 unsigned bytes,
-                                 std::uint64_t* barrier) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-          shared_address(to)),
-      "l"(from), "r"(bytes), "r"(shared_address(barrier))
-      : "memory");
+__device__ inline void copy_4(void* to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(to))),
+               "l"(from)
+               : "memory");
 #endif
 }
-__device__ inline void wait_phase(std::uint64_t* barrier, unsigned phase) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "{\n.reg .pred done;\nwait:\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@!done bra wait;\n}\n" ::"r"(shared_address(barrier)),
-      "r"(phase)
-      : "memory");
+__device__ inline void end_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-__device__ inline void make_barriers(std::uint64_t* barriers, int n) {
-#if __CUDA_ARCH__ >= 900
-  for (int i = 0; i < n; ++i)
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(barriers + i)));
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+/// Waits until at most `pending` groups of this thread's copies are under way.
+template <int pending>
+__device__ void wait_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 #endif
 }
 
-/// One warp's ring. All lanes know the same but for the row that they ask for: lane 4 r + p asks
-/// for plane p of row r of a task.
+/// One thread's slots and how far it has asked.
+template <Weight weight>
 class Ring {
  public:
-  static constexpr int kChunks = 16;  // under way at most
+  using Shape = RingShape<weight>;
+  static constexpr int kMain = Shape::kMain, kAux = Shape::kAux, kSlots = Shape::kSlots;
+  static constexpr int kThreads = kPersistThreads;
 
-  /// `shared`: of the block: barriers, then rings. REQUIRES: a __syncthreads() before the first
-  /// start().
-  __device__ Ring(std::byte* shared, int ring_bytes, const Feed* feeds, int n_feeds)
-      : barriers_(reinterpret_cast<std::uint64_t*>(shared) + threadIdx.x / 32 * kChunks),
-        ring_(shared + barrier_bytes() + threadIdx.x / 32 * static_cast<unsigned>(ring_bytes)),
+  __device__ Ring(std::byte* shared, const Feed* feeds, int n_feeds)
+      : main_(reinterpret_cast<uint4*>(shared) + threadIdx.x),
+        aux_(reinterpret_cast<std::uint32_t*>(shared + 16 * kMain * kSlots * kThreads) +
+             threadIdx.x),
         feeds_(feeds),
-        n_feeds_(n_feeds),
-        bytes_(static_cast<unsigned>(ring_bytes)) {
-    if (threadIdx.x % 32 == 0) make_barriers(barriers_, kChunks);
-    __syncwarp();
-  }
-  static constexpr std::size_t barrier_bytes() {
-    return kPersistThreads / 32 * kChunks * sizeof(std::uint64_t);
+        n_feeds_(n_feeds) {
+    next_feed();
+    for (int i = 0; i < kSlots; ++i) ask(i);
   }
 
-  __device__ void start() {
-    next_feed();
-    fill();
-  }
-  /// The oldest chunk, of `bytes`: waits for it.
-  __device__ const std::byte* take(unsigned bytes) {
-    take_ = placed(take_, bytes);
-    wait_phase(barriers_ + taken_ % kChunks, taken_ / kChunks & 1);
-    return ring_ + take_ % bytes_;
-  }
-  /// It was read by all lanes: more is asked for.
-  __device__ void pass(unsigned bytes) {
-    take_ += bytes;
-    ++taken_;
-    __syncwarp();
-    fill();
+  /// The oldest slot is there: main(i) and aux(i) are its words.
+  __device__ void wait() const { wait_copies<kSlots - 1>(); }
+  __device__ uint4 main(int i) const { return main_[(slot_ * kMain + i) * kThreads]; }
+  __device__ std::uint32_t aux(int i) const { return aux_[(slot_ * kAux + i) * kThreads]; }
+  /// The oldest slot was read: the next units take its place.
+  __device__ void pass() {
+    ask(slot_);
+    slot_ = slot_ + 1 == kSlots ? 0 : slot_ + 1;
   }
 
   static __device__ int first_task() {
     return static_cast<int>(threadIdx.x / 32 * gridDim.x + blockIdx.x);
   }
-  static __device__ int n_warps() {
-    return static_cast<int>(gridDim.x) * (kPersistThreads / 32);
-  }
+  static __device__ int n_warps() { return static_cast<int>(gridDim.x) * (kThreads / 32); }
 
  private:
-  /// Where a chunk begins that does not wrap.
-  __device__ unsigned placed(unsigned at, unsigned bytes) const {
-    const unsigned offset = at % bytes_;
-    return offset + bytes > bytes_ ? at + (bytes_ - offset) : at;
-  }
-
   __device__ void next_feed() {
     task_ = first_task();
     while (++feed_ < n_feeds_ && task_ >= feeds_[feed_].n_tasks) {
@@ -109,11 +77,11 @@ class Ring {
     if (feed_ < n_feeds_) open_row();
   }
 
-  /// The rows that follow: `unit_` is the first one of this lane's.
+  /// The row that follows, from its first unit of this lane on.
   __device__ void open_row() {
     const Feed& f = feeds_[feed_];
     const int lane = threadIdx.x % 32;
-    int row = min(task_ * (32 / f.lanes) + lane / 4, f.n_results - 1);
+    int row = min(task_ * (32 / f.lanes) + lane / f.lanes, f.n_results - 1);
     int matrix = 0;
     if (f.by_matrix) {
       matrix = part_;
@@ -122,27 +90,26 @@ class Ring {
     } else {
       while (matrix + 1 < f.n_matrices && row >= f.rows[matrix]) row -= f.rows[matrix++];
     }
-    plane_ = f.planes[matrix].at[lane % 4];
-    unit_ = std::int64_t{row} * f.units;
-    done_ = 0;
-  }
-
-  __device__ void fill() {
-    while (feed_ < n_feeds_ && asked_ - taken_ < kChunks) {
-      const Feed& f = feeds_[feed_];
-      const unsigned bytes = static_cast<unsigned>(f.chunk_bytes);
-      const unsigned at = placed(ask_, bytes);
-      if (at + bytes - take_ > bytes_) return;
-      ask(f, ring_ + at % bytes_);
-      ask_ = at + bytes;
-      ++asked_;
-      advance(f);
+    const int first = lane % f.lanes;
+    lanes_ = f.lanes;
+    left_ = f.units - first;
+    const std::int64_t unit = std::int64_t{row} * f.units + first;
+    const Planes& planes = f.planes[matrix];
+    if constexpr (weight == Weight::plain) {
+      codes_ = planes.at[0] + unit * 16;
+      return;
+    }
+    codes_ = planes.at[0] + unit * (16 * kMain);
+    scales_ = planes.at[2] + unit * f.scales;
+    if constexpr (kAux > 1) {
+      extra_ = planes.at[1] + unit * f.extra;
+      heads_ = planes.at[3] + unit / 8 * f.heads;
     }
   }
 
-  __device__ void advance(const Feed& f) {
-    done_ += f.chunk_units;
-    if (done_ < f.units) return;
+  /// The next row of the run.
+  __device__ void next_row() {
+    const Feed& f = feeds_[feed_];
     if (++part_ < f.parts) return open_row();
     part_ = 0;
     task_ += n_warps();
@@ -150,77 +117,80 @@ class Ring {
     next_feed();
   }
 
-  /// Whole 16 bytes are copied: what is wanted may begin after the first.
-  __device__ void ask(const Feed& f, std::byte* chunk) {
-    const int lane = threadIdx.x % 32, plane = lane % 4;
-    const std::int64_t first = unit_ + done_, last = first + min(f.chunk_units, f.units - done_) - 1;
-    const int each = f.unit_bytes[plane], shift = plane == 3 ? 3 : 0;
-    const std::int64_t begin = (first >> shift) * each & ~std::int64_t{15};
-    const std::int64_t end = (((last >> shift) + 1) * each + 15) & ~std::int64_t{15};
-    const bool copies = lane / 4 < 32 / f.lanes && each > 0;
-    const unsigned bytes = copies ? static_cast<unsigned>(end - begin) : 0;
-    std::uint64_t* const barrier = barriers_ + asked_ % kChunks;
-    const unsigned all = __reduce_add_sync(kAllLanes, bytes);
-    if (lane == 0) expect_bytes(barrier, all);
-    __syncwarp();
-    if (copies)
-      bulk_copy(chunk + f.plane_at[plane] + lane / 4 * f.plane_stride[plane], plane_ + begin, bytes,
-                barrier);
+  /// Asks for this lane's next units. The lanes of a row come to its end together: lane 0 of them
+  /// has the most left.
+  __device__ void ask(int slot) {
+    if (feed_ < n_feeds_) {
+      uint4* const main = main_ + slot * kMain * kThreads;
+      if constexpr (weight == Weight::plain) {
+        const int step = lanes_ * 16;
+        if (left_ > 0) copy_16(main, codes_);
+        if (left_ > lanes_) copy_16(main + kThreads, codes_ + step);
+        codes_ += 2 * step;
+        left_ -= 2 * lanes_;
+      } else {
+        if (left_ > 0) ask_packed(main, aux_ + slot * kAux * kThreads);
+        codes_ += lanes_ * (16 * kMain);
+        left_ -= lanes_;
+      }
+      if (left_ + static_cast<int>(threadIdx.x) % lanes_ <= 0) next_row();
+    }
+    end_copies();
   }
 
-  std::uint64_t* barriers_;
-  std::byte* ring_;
+  static __device__ const std::uint8_t* word_of(const std::uint8_t* p) {
+    return reinterpret_cast<const std::uint8_t*>(reinterpret_cast<std::uintptr_t>(p) &
+                                                 ~std::uintptr_t{3});
+  }
+
+  /// Fields of less than 4 bytes come with their neighbours.
+  __device__ void ask_packed(uint4* main, std::uint32_t* aux) {
+    const Feed& f = feeds_[feed_];
+#pragma unroll
+    for (int i = 0; i < kMain; ++i) copy_16(main + i * kThreads, codes_ + 16 * i);
+    copy_4(aux, word_of(scales_));
+    scales_ += lanes_ * f.scales;
+    if constexpr (kAux > 1) {
+      if (f.heads != 0) {
+        copy_4(aux + kThreads, word_of(heads_));
+        heads_ += lanes_ / 8 * f.heads;
+      }
+      if (f.extra == 0) return;
+      copy_4(aux + 2 * kThreads, extra_);
+      if (f.extra > 4) copy_4(aux + 3 * kThreads, extra_ + 4);
+      extra_ += lanes_ * f.extra;
+    }
+  }
+
+  uint4* main_;
+  std::uint32_t* aux_;
   const Feed* feeds_;  // in shared memory
   int n_feeds_;
-  unsigned bytes_, ask_ = 0, take_ = 0;    // bytes of the ring; asked for and taken, ever
-  unsigned asked_ = 0, taken_ = 0;         // chunks
-  int feed_ = -1, task_ = 0, part_ = 0, done_ = 0;  // units of the row asked for
-  const std::uint8_t* plane_ = nullptr;
-  std::int64_t unit_ = 0;
+  int feed_ = -1, task_ = 0, part_ = 0;
+  int lanes_ = 32, left_ = 0;  // units of the row from this lane's next one on
+  const std::uint8_t *codes_ = nullptr, *scales_ = nullptr, *extra_ = nullptr, *heads_ = nullptr;
+  int slot_ = 0;
 };
 
-/// One lane's view of a chunk: its row's planes.
-struct Chunk {
-  const std::byte *codes, *extra, *scales, *heads;
-  unsigned first;  // unit of the row's first here, of the weight
-
-  /// `row` of the weight, `slot` of the task.
-  __device__ Chunk(const std::byte* chunk, const Feed& f, unsigned first, int slot) : first(first) {
-    const auto plane = [&](int p, unsigned unit) {
-      return chunk + f.plane_at[p] + slot * f.plane_stride[p] + (unit * f.unit_bytes[p] & 15u);
-    };
-    codes = plane(0, first);
-    extra = plane(1, first);
-    scales = plane(2, first);
-    heads = plane(3, first / 8);
-  }
-  template <class T>
-  static __device__ T at(const std::byte* plane, unsigned i) {
-    return reinterpret_cast<const T*>(plane)[i];
-  }
-  __device__ unsigned block(unsigned i) const { return (first + i) / 8 - first / 8; }
-};
-
-/// Unit i of a chunk.
-template <class Format>
-__device__ typename Format::Raw raw_of(const Chunk& c, unsigned i) {
+/// A format's unit from a slot; `unit`: its number, of which the low bits count.
+template <class Format, class Slots>
+__device__ typename Format::Raw raw_of(const Slots& s, unsigned unit) {
+  const auto half = [](std::uint32_t word, unsigned i) {
+    return static_cast<std::uint16_t>(word >> (i % 2 * 16));
+  };
   if constexpr (std::is_same_v<Format, Q8_0>)
-    return {Chunk::at<uint4>(c.codes, 2 * i), Chunk::at<uint4>(c.codes, 2 * i + 1),
-            Chunk::at<std::uint16_t>(c.scales, i)};
+    return {s.main(0), s.main(1), half(s.aux(0), unit)};
   else if constexpr (std::is_same_v<Format, Q4_0>)
-    return {Chunk::at<uint4>(c.codes, i), Chunk::at<std::uint16_t>(c.scales, i)};
+    return {s.main(0), half(s.aux(0), unit)};
   else if constexpr (std::is_same_v<Format, Q4_k>)
-    return {Chunk::at<uint4>(c.codes, i), Chunk::at<std::uint16_t>(c.scales, i),
-            Chunk::at<std::uint32_t>(c.heads, c.block(i))};
+    return {s.main(0), half(s.aux(0), unit), s.aux(1)};
   else if constexpr (std::is_same_v<Format, Q5_k>)
-    return {Chunk::at<uint4>(c.codes, i), Chunk::at<std::uint32_t>(c.extra, i),
-            Chunk::at<std::uint16_t>(c.scales, i), Chunk::at<std::uint32_t>(c.heads, c.block(i))};
+    return {s.main(0), s.aux(2), half(s.aux(0), unit), s.aux(1)};
   else if constexpr (std::is_same_v<Format, Q6_k>)
-    return {Chunk::at<uint4>(c.codes, i), Chunk::at<uint2>(c.extra, i),
-            Chunk::at<std::uint16_t>(c.scales, i), Chunk::at<std::uint16_t>(c.heads, c.block(i))};
+    return {s.main(0), {s.aux(2), s.aux(3)}, half(s.aux(0), unit), half(s.aux(1), unit / 8)};
   else
-    return {Chunk::at<uint4>(c.codes, i), Chunk::at<std::int8_t>(c.scales, i),
-            Chunk::at<std::uint16_t>(c.heads, c.block(i))};
+    return {s.main(0), static_cast<std::int8_t>(s.aux(0) >> (unit % 4 * 8)),
+            half(s.aux(1), unit / 8)};
 }
 
 /// Calls f.template operator()<Format>() with the format of a product's weights.
