@@ -66,21 +66,9 @@ class StepMaker {
   }
   bool used_once(ValueId id) const { return uses_[static_cast<std::size_t>(id)] == 1; }
 
-  /// The last_row that makes a value, which of one token is that token's row: its node, else kNone.
-  std::size_t last_row_of(ValueId id) const {
-    const std::size_t from = producer_[static_cast<std::size_t>(id)];
-    return from != kNone && nodes()[from].op == Op::last_row ? from : kNone;
-  }
-
   /// What a norm reads once its sum, if it has one, is made by others.
-  ValueId norm_source(const Node& norm) const {
-    if (norm.op == Op::add_rms_norm) return norm.out[0];
-    const std::size_t row = last_row_of(norm.in[0]);
-    return row == kNone ? norm.in[0] : nodes()[row].in[0];
-  }
-
-  bool is_absorbed_sum(std::size_t i) const {
-    return absorbed_[i] && (nodes()[i].op == Op::add || nodes()[i].op == Op::add_rms_norm);
+  static ValueId norm_source(const Node& norm) {
+    return norm.op == Op::add_rms_norm ? norm.out[0] : norm.in[0];
   }
 
   /// The product right before node i whose result is used by node i alone, which adds it to another
@@ -122,8 +110,6 @@ class StepMaker {
     if (graph_.value(weight).shape.cols() != graph_.value(norm.in[0]).shape.cols()) return;
     if (norm.op == Op::add_rms_norm && !residual_of(i)) return;
     absorbed_[i] = read_by_products(i);
-    const std::size_t row = norm.op == Op::rms_norm ? last_row_of(norm.in[0]) : kNone;
-    if (row != kNone && absorbed_[i]) absorbed_[row] = used_once(norm.in[0]);
   }
 
   void absorb_add(std::size_t i) {
@@ -177,7 +163,7 @@ class StepMaker {
     RUNNEL_ASSIGN(Step step, prepare(i));
     RUNNEL_TRY(take_norm(node, step.product));
     std::size_t next = i + 1;
-    if (next < nodes().size() && is_absorbed_sum(next)) {
+    if (next < nodes().size() && absorbed_[next] && nodes()[next].op != Op::rms_norm) {
       const std::optional<ValueId> residual = residual_of(next);
       check(residual.has_value(), "an absorbed sum has a residual");
       RUNNEL_ASSIGN(step.product.residual, operand(*residual));
@@ -198,7 +184,7 @@ class StepMaker {
     const Node &a = nodes()[i], &b = nodes()[j];
     if (b.op != Op::matmul || !is_matvec(*rows_[j]) || b.in[0] != a.in[0]) return false;
     if (graph_.value(a.in[1]).dtype != graph_.value(b.in[1]).dtype) return false;
-    if (j + 1 < nodes().size() && is_absorbed_sum(j + 1))
+    if (j + 1 < nodes().size() && absorbed_[j + 1] && nodes()[j + 1].op != Op::rms_norm)
       return false;  // its sum is made another way
     return !takes_conv(j);
   }

@@ -9,9 +9,9 @@
 namespace runnel::cuda {
 namespace {
 
-constexpr std::size_t kLeastSteps = 4;          // fewer are not worth filling the ring for
-constexpr std::size_t kMostFeeds = 80;          // their list lies in shared memory
-constexpr std::size_t kStaticShared = 1024;     // of the kernel besides what is counted here
+constexpr std::size_t kLeastSteps = 4;       // fewer are not worth filling the ring for
+constexpr std::size_t kMostFeeds = 80;       // their list lies in shared memory
+constexpr std::size_t kStaticShared = 1024;  // of the kernel besides what is counted here
 
 /// The kernel for weights of a type.
 std::optional<Weight> weight_of(quant::DType type) {
@@ -119,8 +119,12 @@ std::optional<Item> item_of(const Step& step, const Caps& caps) {
   if (step.launch == matvec) return product_item(step, caps);
   if (step.launch == attention_step) return attention_item(step, caps);
   if (step.launch == embed) return embed_item(step);
-  if (step.launch != argmax || step.in[0].rows() != 1) return std::nullopt;
   Item item;
+  if (step.launch == last_row && step.in[0].rows() == 1) {
+    put(item.op, OpKind::copy, CopyArgs{step.in[0].f32(), step.out[0].f32(), step.in[0].cols()});
+    return item;
+  }
+  if (step.launch != argmax || step.in[0].rows() != 1) return std::nullopt;
   put(item.op, OpKind::argmax,
       ArgmaxOneArgs{step.in[0].f32(), step.out[0].ids(), step.in[0].cols()});
   item.shared = 256;
@@ -209,8 +213,8 @@ cudaError_t launch_run(const PersistRun& run,
                        const Launch& launch) {
   PersistArgs args{};
   args.ops = reinterpret_cast<const PersistOp*>(data);
-  args.feeds = reinterpret_cast<const Feed*>(data + sizeof(PersistOp) *
-                                                        static_cast<std::size_t>(run.n_ops));
+  args.feeds =
+      reinterpret_cast<const Feed*>(data + sizeof(PersistOp) * static_cast<std::size_t>(run.n_ops));
   args.n_ops = run.n_ops;
   args.n_feeds = run.n_feeds;
   args.counters = counters;

@@ -1,5 +1,5 @@
-// A run of steps of one token as one kernel: its list of operators, and what a warp needs to know of
-// them to ask for their weights ahead. See persist_kernel.cuh.
+// A run of steps of one token as one kernel: its list of operators, and what a warp needs to know
+// of them to ask for their weights ahead. See persist_kernel.cuh.
 #pragma once
 #include "backends/cuda/kernels/attention_split.cuh"
 #include "backends/cuda/kernels/matvec.cuh"
@@ -23,7 +23,13 @@ struct ArgmaxOneArgs {
   int cols;
 };
 
-enum class OpKind : std::int32_t { product, attention, embed, argmax };
+struct CopyArgs {
+  const float* x;
+  float* out;
+  int n;
+};
+
+enum class OpKind : std::int32_t { product, attention, embed, copy, argmax };
 
 constexpr int kOpBytes = 400;
 
@@ -46,8 +52,8 @@ struct Feed {
   int rows[3];  // of each matrix
   int units;    // of a row: 32 packed values, or 16 bytes of plain ones
   int n_results, n_tasks, lanes, parts, steps;
-  int part_rows;                                   // from one part's row to the next in matrix 0
-  std::uint8_t codes, extra, scales, heads;        // bytes, as in PackedInfo
+  int part_rows;                                    // from one part's row to the next in matrix 0
+  std::uint8_t codes, extra, scales, heads;         // bytes, as in PackedInfo
   std::uint8_t n_matrices, by_matrix, reserved[2];  // by_matrix: part i is a row of matrix i
 };
 

@@ -2,15 +2,15 @@
 // blocks meet: each adds one to a counter and waits for the sum. What an operator needs besides
 // activations is fetched before that wait: weights by the ring, the rest by the whole block.
 #pragma once
-#include "backends/cuda/kernels/attention_split_body.cuh"
+#include "backends/cuda/kernels/persist_ends.cuh"
 #include "backends/cuda/kernels/persist_product.cuh"
 
 namespace runnel::cuda {
 namespace {
 
 constexpr int kAttentionThreads = kPersistThreads;
-constexpr int kKeyBatch = 2;  // of attention: with twice the threads of attention_split.cu
-constexpr int kArgmaxCounter = 32, kEndCounter = 64;  // apart from each other
+constexpr int kKeyBatch = 2;     // of attention: with twice the threads of attention_split.cu
+constexpr int kEndCounter = 64;  // apart from the barrier's
 
 __device__ void arrive(std::uint32_t* counter) {
   __syncthreads();
@@ -30,81 +30,6 @@ __device__ void wait_for(const std::uint32_t* counter, std::uint32_t wanted) {
   __syncthreads();
 }
 
-template <class T>
-__device__ void embed_plain_row(const EmbedOneArgs& a, int id) {
-  const T* row = reinterpret_cast<const T*>(a.planes.at[0]) + std::int64_t{id} * a.cols;
-  for (int i = static_cast<int>(blockIdx.x * kPersistThreads + threadIdx.x); i < a.cols;
-       i += static_cast<int>(gridDim.x) * kPersistThreads)
-    a.out[i] = as_float(row[i]);
-}
-
-/// One unit a thread, over all blocks.
-template <class Format>
-__device__ void embed_packed_row(const EmbedOneArgs& a, int id) {
-  const int units = a.cols / kUnit;
-  for (int j = static_cast<int>(blockIdx.x + gridDim.x * threadIdx.x); j < units;
-       j += static_cast<int>(gridDim.x) * kPersistThreads) {
-    const Unit u = Format::decode(Format::load(a.planes, std::int64_t{id} * units + j));
-    float* const out = a.out + j * kUnit;
-    for (int k = 0; k < 8; ++k)
-      for (int i = 0; i < 4; ++i) {
-        const auto code = static_cast<std::int8_t>(u.code[k] >> (8 * i));
-        out[4 * k + i] = u.d[k / 4] * static_cast<float>(code) + u.m[k / 4];
-      }
-  }
-}
-
-template <Weight weight>
-__device__ void do_embed(const EmbedOneArgs& a, const StepData* step) {
-  const int id = a.ids[0];
-  if (id < 0 || id >= a.n_rows) {
-    if (blockIdx.x == 0 && threadIdx.x == 0)
-      *step->failure = static_cast<std::int32_t>(Failure::token_id);
-    return;
-  }
-  if constexpr (weight == Weight::plain) {
-    if (a.type == quant::DType::f16) return embed_plain_row<__half>(a, id);
-    return embed_plain_row<__nv_bfloat16>(a, id);
-  } else {
-    with_weight<weight>(a.type, [&]<class Format>() { embed_packed_row<Format>(a, id); });
-  }
-}
-
-__device__ Best better(Best a, Best b) {
-  return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a;
-}
-
-/// The best of a block, in thread 0.
-__device__ Best block_best(Best best, Best* partial) {
-  for (int i = 16; i > 0; i /= 2)
-    best = better(best, {__shfl_xor_sync(kAllLanes, best.value, i),
-                         __shfl_xor_sync(kAllLanes, best.index, i)});
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = best;
-  __syncthreads();
-  if (threadIdx.x == 0)
-    for (int i = 0; i < kPersistThreads / 32; ++i) best = better(best, partial[i]);
-  return best;
-}
-
-/// Every block takes a share; the last to finish takes the best of all.
-__device__ void do_argmax(const ArgmaxOneArgs& a, const PersistArgs& all, std::byte* shared) {
-  auto* partial = reinterpret_cast<Best*>(shared);
-  auto* last = reinterpret_cast<bool*>(partial + kPersistThreads / 32);
-  Best best{a.x[0], 0};
-  for (int i = static_cast<int>(blockIdx.x * kPersistThreads + threadIdx.x); i < a.cols;
-       i += static_cast<int>(gridDim.x) * kPersistThreads)
-    best = better(best, {a.x[i], i});
-  best = block_best(best, partial);
-  if (threadIdx.x == 0) all.best[blockIdx.x] = best;
-  if (!is_last(all.counters + kArgmaxCounter, static_cast<int>(gridDim.x), *last)) return;
-  best = {a.x[0], 0};
-  for (int i = threadIdx.x; i < static_cast<int>(gridDim.x); i += kPersistThreads)
-    best = better(best, all.best[i]);
-  best = block_best(best, partial);
-  if (threadIdx.x == 0) *a.out = best.index;
-}
-
 template <int kDim>
 __device__ void attention_table(const SplitArgs& a, std::byte* shared, const StepData* step) {
   make_table(*reinterpret_cast<Shared<kDim, kAttentionThreads>*>(shared), a.q_work, step->pos);
@@ -116,14 +41,16 @@ __device__ void do_attention(const PersistOp& op, std::byte* shared, const StepD
   const int block = static_cast<int>(blockIdx.x), y = block / a.n_splits;
   if (y >= a.attr.n_kv_heads * a.chunks) return;
   attend<kKeyBatch>(*reinterpret_cast<Shared<kDim, kAttentionThreads>*>(shared), a, step, 0,
-         block % a.n_splits, y, op.counters + y);
+                    block % a.n_splits, y, op.counters + y);
 }
 
 static_assert(sizeof(Shared<64, kAttentionThreads>) <= attention_shared(64));
 static_assert(sizeof(Shared<128, kAttentionThreads>) <= attention_shared(128));
 
 /// What an operator can do before the one ahead of it is done.
-__device__ void prepare_op(const PersistOp& op, RowPart& norm, std::byte* shared,
+__device__ void prepare_op(const PersistOp& op,
+                           RowPart& norm,
+                           std::byte* shared,
                            const StepData* step) {
   norm = {};  // nothing of the last one is kept
   if (op.kind == OpKind::product) {
@@ -139,13 +66,16 @@ __device__ void prepare_op(const PersistOp& op, RowPart& norm, std::byte* shared
 }
 
 template <Weight weight>
-__device__ void do_other(const PersistOp& op, const PersistArgs& all, std::byte* shared,
+__device__ void do_other(const PersistOp& op,
+                         const PersistArgs& all,
+                         std::byte* shared,
                          const StepData* step) {
   if (op.kind == OpKind::attention) {
     if (op.as<SplitArgs>().attr.head_dim == 64) return do_attention<64>(op, shared, step);
     return do_attention<128>(op, shared, step);
   }
   if (op.kind == OpKind::embed) return do_embed<weight>(op.as<EmbedOneArgs>(), step);
+  if (op.kind == OpKind::copy) return do_copy(op.as<CopyArgs>());
   do_argmax(op.as<ArgmaxOneArgs>(), all, shared);
 }
 

@@ -2,6 +2,8 @@
 
 namespace runnel::cuda {
 
-template cudaError_t launch_persist<Weight::nibbles>(const PersistArgs&, std::size_t, const Launch&);
+template cudaError_t launch_persist<Weight::nibbles>(const PersistArgs&,
+                                                     std::size_t,
+                                                     const Launch&);
 
 }  // namespace runnel::cuda

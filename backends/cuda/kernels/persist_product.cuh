@@ -3,6 +3,7 @@
 #pragma once
 #include "backends/cuda/kernels/matvec_kernel.cuh"
 #include "backends/cuda/kernels/persist_ring.cuh"
+#include "backends/cuda/kernels/persist_slot.cuh"
 
 namespace runnel::cuda {
 namespace {
@@ -41,9 +42,12 @@ __device__ float reduced(float sum, int lanes) {
 
 /// The rows of one task, and what is done with their sums.
 template <class Format, Weight weight, class X>
-__device__ void do_task(
-    Ring<weight>& ring, const MatvecArgs& a, const Feed& f, const X& x, int task,
-    const StepData* step) {
+__device__ void do_task(Ring<weight>& ring,
+                        const MatvecArgs& a,
+                        const Feed& f,
+                        const X& x,
+                        int task,
+                        const StepData* step) {
   const int lane = threadIdx.x % 32, result = task * (32 / f.lanes) + lane / f.lanes;
   const bool valid = result < f.n_results;
   const Place place = place_of(a, valid ? result : f.n_results - 1);
@@ -56,8 +60,7 @@ __device__ void do_task(
   float sums[3] = {};
   for (int part = 0; part < f.parts; ++part) {
     const int row = place.row + (a.combine == Combine::conv ? part * f.part_rows : 0);
-    const float sum =
-        reduced(row_part<Format>(ring, x, f, static_cast<unsigned>(row)), f.lanes);
+    const float sum = reduced(row_part<Format>(ring, x, f, static_cast<unsigned>(row)), f.lanes);
     if (part == 0) sums[0] = sum;
     if (part == 1) sums[1] = sum;
     if (part == 2) sums[2] = sum;
