@@ -6,12 +6,14 @@
 #include <utility>
 
 #include "backends/cuda/fuse.h"
+#include "backends/cuda/persist.h"
 #include "backends/cuda/state_table.h"
+#include "runtime/base/env.h"
 
 namespace runnel::cuda {
 namespace {
 
-constexpr std::size_t kCounterBytes = kCounters * sizeof(std::uint32_t);
+constexpr std::size_t kCounterBytes = (kCounters + kRunCounters) * sizeof(std::uint32_t);
 
 /// Owns a graph that can be launched.
 class GraphHandle {
@@ -94,6 +96,7 @@ class CudaExecutable final : public Executable, private Event {
       step.device_constants = device_constants;
       device_constants += step.constants.size();
     }
+    RUNNEL_TRY(make_runs(pool));
     RUNNEL_TRY(device_.sync());
     return capture();
   }
@@ -121,6 +124,23 @@ class CudaExecutable final : public Executable, private Event {
   }
 
  private:
+  /// Runs of steps that one kernel does. RUNNEL_CUDA_STEP: kernels = one kernel a step, single =
+  /// one for all that can be, else whichever is faster.
+  Status make_runs(const std::shared_ptr<Pool>& pool) {
+    const std::string way = env("RUNNEL_CUDA_STEP").value_or("");
+    if (way == "kernels") return {};
+    runs_ = find_runs(steps_, device_.caps(), way == "single" ? RunChoice::all : RunChoice::faster);
+    std::vector<std::byte> data;
+    for (const PersistRun& run : runs_) data.insert(data.end(), run.data.begin(), run.data.end());
+    if (runs_.empty()) return {};
+    RUNNEL_ASSIGN(run_data_, DeviceBuffer::allocate(pool, data.size()));
+    RUNNEL_ASSIGN(run_scratch_, DeviceBuffer::allocate(pool, run_scratch_bytes(device_.caps())));
+    RUNNEL_TRY(to_status(cudaMemcpyAsync(address({run_data_.get(), 0, 0}), data.data(), data.size(),
+                                         cudaMemcpyHostToDevice, device_.stream()),
+                         "uploading a list of operators"));
+    return device_.sync();
+  }
+
   Status wait() override {
     running_ = false;
     RUNNEL_TRY(device_.sync());
@@ -134,13 +154,32 @@ class CudaExecutable final : public Executable, private Event {
     return to_status(step.launch(step, where), "launching a kernel");
   }
 
+  Status launch_all() const {
+    auto run = runs_.begin();
+    const std::byte* data = address({run_data_.get(), 0, 0});
+    for (std::size_t i = 0; i < steps_.size();) {
+      if (run == runs_.end() || run->first != i) {
+        RUNNEL_TRY(launch(steps_[i], i > 0 && device_.caps().sm >= 90));
+        ++i;
+        continue;
+      }
+      const Launch where{device_.stream(), buffer_.device_step(), device_.caps(), false};
+      RUNNEL_TRY(to_status(launch_run(*run, data, steps_[i].counters + kCounters,
+                                      address({run_scratch_.get(), 0, 0}), where),
+                           "launching a run of steps"));
+      data += run->data.size();
+      i += run->n_steps;
+      ++run;
+    }
+    return {};
+  }
+
   Status capture() {
     const cudaStream_t stream = device_.stream();
     RUNNEL_TRY(to_status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
                          "starting a graph"));
     Status status = buffer_.enqueue_copy();
-    for (std::size_t i = 0; i < steps_.size() && status.ok(); ++i)
-      status = launch(steps_[i], i > 0 && device_.caps().sm >= 90);
+    if (status.ok()) status = launch_all();
     cudaGraph_t source = nullptr;
     const Status ended = to_status(cudaStreamEndCapture(stream, &source), "ending a graph");
     if (status.ok()) status = ended;
@@ -165,6 +204,8 @@ class CudaExecutable final : public Executable, private Event {
   std::vector<Step> steps_;
   std::vector<std::size_t> nodes_;  // of each step: the node its time counts for
   std::unique_ptr<Buffer> scratch_, constants_;
+  std::vector<PersistRun> runs_;  // in the order of steps
+  std::unique_ptr<Buffer> run_data_, run_scratch_;
   GraphHandle graph_;
   Stamps stamps_;
   std::span<std::int64_t> times_;

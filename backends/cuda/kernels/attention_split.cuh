@@ -25,6 +25,9 @@ struct SplitArgs {
   AttentionAttr attr;
 };
 
+/// Arguments of attention_step, cut into splits.
+SplitArgs attention_step_args(const Step& step, const Caps& caps);
+
 cudaError_t launch_attention_split(const SplitArgs& args, int max_tokens, const Launch& launch);
 
 }  // namespace runnel::cuda

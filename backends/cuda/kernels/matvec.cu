@@ -9,11 +9,15 @@ constexpr int kWarps = kMatvecThreads / 32;
 
 }  // namespace
 
+int lanes_of(int n_results, const Caps& caps) {
+  // As few lanes per row as keep two blocks on every multiprocessor at work.
+  const std::int64_t all_warps = std::int64_t{caps.n_sms} * kWarps * kBlocksPerSm;
+  return n_results <= all_warps ? 32 : n_results <= 2 * all_warps ? 16 : 8;
+}
+
 cudaError_t launch_matvec(const MatvecArgs& given, int max_rows, const Launch& launch) {
   MatvecArgs args = given;
-  // As few lanes per row as keep two blocks on every multiprocessor at work.
-  const std::int64_t all_warps = std::int64_t{launch.caps.n_sms} * kWarps * kBlocksPerSm;
-  args.lanes = args.n_results <= all_warps ? 32 : args.n_results <= 2 * all_warps ? 16 : 8;
+  args.lanes = lanes_of(args.n_results, launch.caps);
   // Plain types have so many bytes that the loads themselves keep the memory busy.
   args.prefetches = args.expert_ids == nullptr && is_packed(args.type);
   if (args.type == quant::DType::f32) return matvec_of<PlainF32>(args, max_rows, launch);
@@ -23,7 +27,7 @@ cudaError_t launch_matvec(const MatvecArgs& given, int max_rows, const Launch& l
                      [&]<class Format>() { return matvec_of<Format>(args, max_rows, launch); });
 }
 
-cudaError_t matvec(const Step& step, const Launch& launch) {
+MatvecArgs matvec_args(const Step& step) {
   const Product& p = step.product;
   MatvecArgs args{};
   args.x = p.x.f32();
@@ -51,7 +55,11 @@ cudaError_t matvec(const Step& step, const Launch& launch) {
     args.rows_per_x = p.x.shape[0] == p.expert_ids.shape[0] ? p.expert_ids.cols() : 1;
     args.n_experts = static_cast<int>(p.w[0].shape[0]);
   }
-  return launch_matvec(args, p.out[0].rows(), launch);
+  return args;
+}
+
+cudaError_t matvec(const Step& step, const Launch& launch) {
+  return launch_matvec(matvec_args(step), step.product.out[0].rows(), launch);
 }
 
 }  // namespace runnel::cuda

@@ -64,6 +64,12 @@ struct PlainBf16 {};
 template <class Format>
 cudaError_t matvec_of(const MatvecArgs& args, int max_rows, const Launch& launch);
 
+/// How many lanes share a row of W.
+int lanes_of(int n_results, const Caps& caps);
+
+/// Of a product's step, but for the lanes.
+MatvecArgs matvec_args(const Step& step);
+
 /// Chooses lanes and grid. `max_rows`: of the largest step.
 cudaError_t launch_matvec(const MatvecArgs& args, int max_rows, const Launch& launch);
 

@@ -1,0 +1,84 @@
+// Heads of the step's token for attention of few tokens: normalised, rotated, in shared memory.
+#pragma once
+#include "backends/cuda/kernels/attention_split.cuh"
+#include "backends/cuda/kernels/softmax.cuh"
+
+namespace runnel::cuda {
+namespace {
+
+constexpr int kHeads = 4;   // of a block
+constexpr int kLeast = 64;  // keys of a split
+
+template <int kDim, int kThreads>
+struct Shared {
+  static constexpr int kWarps = kThreads / 32;
+  float cosine[kDim / 2], sine[kDim / 2];
+  float q[kHeads][kDim];
+  __half k[kDim], v[kDim];  // of the step's token
+  Running states[kWarps][kHeads];
+  float sums[kWarps][kHeads][kDim];
+  bool last;
+};
+
+/// Cosines and sines of one position; needs nothing of the kernel before.
+template <int kDim, int kThreads>
+__device__ void make_table(Shared<kDim, kThreads>& s, const HeadWork& work, int position) {
+  if (work.speed == nullptr) return;
+  for (int i = threadIdx.x; i < work.rotary_dim / 2; i += kThreads) {
+    const double factor = work.factors != nullptr ? static_cast<double>(work.factors[i]) : 1.0;
+    double sine, cosine;
+    sincos(static_cast<double>(position) * (work.speed[i] / factor), &sine, &cosine);
+    s.cosine[i] = static_cast<float>(cosine);
+    s.sine[i] = static_cast<float>(sine);
+  }
+}
+
+/// One warp: head x, normalised and rotated; put(i, value) takes the values.
+template <int kDim, int kThreads, class Put>
+__device__ void prepare_head(const Shared<kDim, kThreads>& s,
+                             const HeadWork& work,
+                             const float* x,
+                             Put put) {
+  const int lane = threadIdx.x % 32, pairs = work.speed != nullptr ? work.rotary_dim / 2 : 0;
+  float scale = 1.0f;
+  if (work.norm != nullptr) {
+    float squares = 0;
+    for (int i = lane; i < kDim; i += 32) squares += x[i] * x[i];
+    scale = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(kDim) + work.eps);
+  }
+  const auto value = [&](int i) {
+    return work.norm != nullptr ? x[i] * scale * work.norm[i] : x[i];
+  };
+  const bool half = work.style == RopeStyle::half;
+  for (int i = lane; i < pairs; i += 32) {
+    const int first = half ? i : 2 * i, second = half ? i + pairs : 2 * i + 1;
+    const float u = value(first), v = value(second);
+    put(first, u * s.cosine[i] - v * s.sine[i]);
+    put(second, v * s.cosine[i] + u * s.sine[i]);
+  }
+  for (int i = 2 * pairs + lane; i < kDim; i += 32) put(i, value(i));
+}
+
+/// Heads of the step's token into shared memory, and its key and value where this block has them.
+template <int kDim, int kThreads>
+__device__ void prepare(Shared<kDim, kThreads>& s,
+                        const SplitArgs& a,
+                        const float* q,
+                        int heads,
+                        int kv_head,
+                        bool newest) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (warp < kHeads) {
+    prepare_head<kDim, kThreads>(s, a.q_work, q + min(warp, heads - 1) * kDim,
+                                 [&](int i, float v) { s.q[warp][i] = v * a.attr.scale; });
+  } else if (newest && warp == kHeads) {
+    prepare_head<kDim, kThreads>(s, a.k_work, a.k + std::int64_t{kv_head} * kDim,
+                                 [&](int i, float v) { s.k[i] = __float2half_rn(v); });
+  } else if (newest && warp == kHeads + 1) {
+    for (int i = lane; i < kDim; i += 32)
+      s.v[i] = __float2half_rn(a.v[std::int64_t{kv_head} * kDim + i]);
+  }
+}
+
+}  // namespace
+}  // namespace runnel::cuda

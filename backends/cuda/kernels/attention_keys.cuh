@@ -1,0 +1,175 @@
+// One block's share of the keys of attention of few tokens, and how shares are merged.
+#pragma once
+#include "backends/cuda/kernels/attention_heads.cuh"
+#include "backends/cuda/kernels/kv_rows.cuh"
+
+namespace runnel::cuda {
+namespace {
+
+__device__ inline void unpack(const uint4& v, float (&x)[8]) {
+  const std::uint32_t words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 two = __half22float2(*reinterpret_cast<const __half2*>(&words[i]));
+    x[2 * i] = two.x;
+    x[2 * i + 1] = two.y;
+  }
+}
+
+/// What a lane knows: 8 channels of the sums of 4 heads over the keys of its group of lanes.
+struct Sums {
+  Running state[kHeads];
+  float value[kHeads][8] = {};
+};
+
+/// Where the keys of a block are.
+struct Keys {
+  std::byte *const *k_pages, *const *v_pages;
+  int begin, end, fresh;  // fresh: place that is in shared memory, or -1
+  int head;
+};
+
+/// `kKeyBatch`: keys whose loads are under way at once.
+template <int kDim, int kThreads, int kKeyBatch>
+__device__ void add_keys(const Shared<kDim, kThreads>& s, const Keys& keys, Sums& sums) {
+  constexpr int kLanes = kDim / 8, kGroups = kThreads / kLanes;
+  const int part = threadIdx.x % kLanes * 8, group = threadIdx.x / kLanes;
+  float q[kHeads][8];
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h)
+#pragma unroll
+    for (int i = 0; i < 8; ++i) q[h][i] = s.q[h][part + i];
+  // Whole warps stay together: groups without a key meet scores of minus infinity.
+  for (int first = keys.begin; first < keys.end; first += kKeyBatch * kGroups) {
+    uint4 k[kKeyBatch], v[kKeyBatch];
+    float score[kHeads][kKeyBatch];
+#pragma unroll
+    for (int b = 0; b < kKeyBatch; ++b) {
+      const int key = min(first + b * kGroups + group, keys.end - 1);
+      if (key == keys.fresh) {
+        k[b] = *reinterpret_cast<const uint4*>(s.k + part);
+        v[b] = *reinterpret_cast<const uint4*>(s.v + part);
+      } else {
+        k[b] = *reinterpret_cast<const uint4*>(
+            page_row<__half>(keys.k_pages, key, keys.head, kDim) + part);
+        v[b] = *reinterpret_cast<const uint4*>(
+            page_row<__half>(keys.v_pages, key, keys.head, kDim) + part);
+      }
+    }
+#pragma unroll
+    for (int b = 0; b < kKeyBatch; ++b) {
+      float x[8];
+      unpack(k[b], x);
+#pragma unroll
+      for (int h = 0; h < kHeads; ++h) {
+        float dot = 0;
+#pragma unroll
+        for (int i = 0; i < 8; ++i) dot = fmaf(q[h][i], x[i], dot);
+#pragma unroll
+        for (int i = 1; i < kLanes; i *= 2) dot += __shfl_xor_sync(kAllLanes, dot, i);
+        score[h][b] = first + b * kGroups + group < keys.end ? dot : -INFINITY;
+      }
+    }
+    float weight[kHeads][kKeyBatch];
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      Running& state = sums.state[h];
+      float most = state.maximum;
+#pragma unroll
+      for (int b = 0; b < kKeyBatch; ++b) most = fmaxf(most, score[h][b]);
+      const float shrink = state.maximum == -INFINITY ? 0.0f : __expf(state.maximum - most);
+      state.sum *= shrink;
+#pragma unroll
+      for (int b = 0; b < kKeyBatch; ++b) {
+        weight[h][b] = score[h][b] == -INFINITY ? 0.0f : __expf(score[h][b] - most);
+        state.sum += weight[h][b];
+      }
+      state.maximum = most;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) sums.value[h][i] *= shrink;
+    }
+#pragma unroll
+    for (int b = 0; b < kKeyBatch; ++b) {
+      float x[8];
+      unpack(v[b], x);
+#pragma unroll
+      for (int h = 0; h < kHeads; ++h)
+#pragma unroll
+        for (int i = 0; i < 8; ++i) sums.value[h][i] = fmaf(weight[h][b], x[i], sums.value[h][i]);
+    }
+  }
+}
+
+/// Merges the groups of a warp; then each lane's channels are those of its first group.
+template <int kDim>
+__device__ void merge_warp(Sums& sums) {
+#pragma unroll
+  for (int distance = kDim / 8; distance < 32; distance *= 2)
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      Running other;
+      other.maximum = __shfl_xor_sync(kAllLanes, sums.state[h].maximum, distance);
+      other.sum = __shfl_xor_sync(kAllLanes, sums.state[h].sum, distance);
+      const float2 shrink = sums.state[h].merge(other);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const float value = __shfl_xor_sync(kAllLanes, sums.value[h][i], distance);
+        sums.value[h][i] = sums.value[h][i] * shrink.x + value * shrink.y;
+      }
+    }
+}
+
+/// Merges `n` results that lie `stride` floats apart: sums [kDim], maximum, sum.
+template <int kDim>
+__device__ float merge_all(const float* from, int n, std::int64_t stride, int d, Running& all) {
+  float value = 0;
+  for (int i = 0; i < n; ++i, from += stride) {
+    Running one;
+    one.maximum = from[kDim];
+    one.sum = from[kDim + 1];
+    const float2 shrink = all.merge(one);
+    value = value * shrink.x + from[d] * shrink.y;
+  }
+  return value;
+}
+
+/// Merges the warps: results, or one split's part of them.
+template <int kDim, int kThreads>
+__device__ void merge_warps(Shared<kDim, kThreads>& s,
+                            Sums& sums,
+                            int heads,
+                            float* out,
+                            float* partial,
+                            std::int64_t partial_stride) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  merge_warp<kDim>(sums);
+  if (lane < kDim / 8)
+    for (int h = 0; h < kHeads; ++h) {
+      for (int i = 0; i < 8; ++i) s.sums[warp][h][lane * 8 + i] = sums.value[h][i];
+      if (lane == 0) s.states[warp][h] = sums.state[h];
+    }
+  __syncthreads();
+  constexpr int kWarps = kThreads / 32;
+  for (int i = threadIdx.x; i < heads * kDim; i += kThreads) {
+    const int h = i / kDim, d = i % kDim;
+    Running all;
+    float value = 0;
+    for (int w = 0; w < kWarps; ++w) {
+      const float2 shrink = all.merge(s.states[w][h]);
+      value = value * shrink.x + s.sums[w][h][d] * shrink.y;
+    }
+    if (out != nullptr) {
+      out[i] = value / all.sum;
+      continue;
+    }
+    float* to = partial + h * partial_stride;
+    to[d] = value;
+    if (d == 0) {
+      to[kDim] = all.maximum;
+      to[kDim + 1] = all.sum;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace runnel::cuda

@@ -1,0 +1,70 @@
+// attention of few tokens over f16 pages, one block's part; see attention_split.cu.
+#pragma once
+#include "backends/cuda/kernels/attention_keys.cuh"
+
+namespace runnel::cuda {
+namespace {
+
+/// Whether this block is the last of `n` to get here; then it sees what the others wrote.
+__device__ bool is_last(std::uint32_t* counter, int n, bool& shared) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    shared = atomicAdd(counter, 1u) == static_cast<std::uint32_t>(n - 1);
+    if (shared) *counter = 0;
+    __threadfence();
+  }
+  __syncthreads();
+  return shared;
+}
+
+/// One block's split: `y` is its KV head and chunk of heads. REQUIRES: make_table() was called.
+template <int kKeyBatch, int kDim, int kThreads>
+__device__ void attend(Shared<kDim, kThreads>& s,
+                       const SplitArgs& a,
+                       const StepData* step,
+                       int t,
+                       int split,
+                       int y,
+                       std::uint32_t* counter) {
+  const int place = kv_position(step) + t, n_heads = a.attr.n_heads;
+  const int group = n_heads / a.attr.n_kv_heads, kv_head = y / a.chunks;
+  const int chunk = y % a.chunks;
+  const int first_head = kv_head * group + chunk * kHeads;
+  const int heads = min(kHeads, (kv_head + 1) * group - first_head);
+  const int first_key = a.attr.window > 0 ? max(0, place - a.attr.window + 1) : 0;
+  const int n_keys = place + 1 - first_key;
+  const int each = max(kLeast, ((n_keys + a.n_splits - 1) / a.n_splits + 31) / 32 * 32);
+  const int n_active = (n_keys + each - 1) / each;
+  if (split >= n_active) return;
+  const bool append = a.k != nullptr && place >= step->kv_keep - step->kv_gap;
+  const bool newest = append && split == n_active - 1;
+  Keys keys{pages_of(step, a.k_state), pages_of(step, a.v_state),
+            first_key + split * each,  min(first_key + (split + 1) * each, place + 1),
+            newest ? place : -1,       kv_head};
+  const std::int64_t row = std::int64_t{t} * n_heads + first_head;
+  __syncthreads();
+  prepare(s, a, a.q + row * kDim, heads, kv_head, newest);
+  __syncthreads();
+  if (newest && chunk == 0)
+    for (int i = threadIdx.x; i < kDim; i += kThreads) {
+      page_row<__half>(keys.k_pages, place, kv_head, kDim)[i] = s.k[i];
+      page_row<__half>(keys.v_pages, place, kv_head, kDim)[i] = s.v[i];
+    }
+  Sums sums;
+  add_keys<kDim, kThreads, kKeyBatch>(s, keys, sums);
+  const std::int64_t stride = std::int64_t{a.n_splits} * (kDim + 2);
+  float* const partial = a.partial + row * stride;
+  merge_warps(s, sums, heads, n_active == 1 ? a.out + row * kDim : nullptr,
+              partial + split * (kDim + 2), stride);
+  if (n_active == 1 || !is_last(counter, n_active, s.last)) return;
+  for (int i = threadIdx.x; i < heads * kDim; i += kThreads) {
+    Running all;
+    const float value =
+        merge_all<kDim>(partial + i / kDim * stride, n_active, kDim + 2, i % kDim, all);
+    a.out[row * kDim + i] = value / all.sum;
+  }
+}
+
+}  // namespace
+}  // namespace runnel::cuda
