@@ -40,7 +40,7 @@ Result<VkInstance> new_instance(const VkApi& api, bool validate) {
 /// The first instance of a process stays: loaders unload a driver with its last instance, and one
 /// could not be loaded again after some twenty times.
 Result<VkInstance> make_instance(const VkApi& api, bool validate) {
-  [[maybe_unused]] static const bool kept = new_instance(api, false).ok();
+  [[maybe_unused]] static const bool kKept = new_instance(api, false).ok();
   return new_instance(api, validate);
 }
 
