@@ -129,11 +129,11 @@ TEST_CASE("Save: a file full of NaN with right checksums harms nobody") {
   // SOURCE: session_file.h. All sections behind the tokens become bytes 0xff: NaN in f32 and f16.
   std::uint32_t n_states;
   std::memcpy(&n_states, file.data() + 12, sizeof n_states);
-  std::size_t at = 104 + std::size_t{n_states} * 64;
+  std::size_t at = 152 + std::size_t{n_states} * 64;
   const std::uint64_t seed = number(at);
   at += 8;
   std::vector<std::size_t> sections{number(32) * 4, number(48) * 4, number(56)};
-  for (std::size_t i = 0; i < n_states; ++i) sections.push_back(number(104 + i * 64 + 56));
+  for (std::size_t i = 0; i < n_states; ++i) sections.push_back(number(152 + i * 64 + 56));
   for (std::size_t i = 0; i < sections.size(); ++i) {
     if (i > 0) std::fill_n(file.begin() + static_cast<std::ptrdiff_t>(at), sections[i], '\xff');
     Checksum sum(seed + 1 + i);
