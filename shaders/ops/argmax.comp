@@ -1,33 +1,56 @@
-//! variants: row=each
-// argmax: the lowest index of each row's maximum. A workgroup per row.
+//! variants: row=each,part,merge
+// argmax: the lowest index of each row's maximum. A workgroup per row; or one per piece of a long row, and
+// then one per row that compares what the pieces found.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x_id = 0) in;
-layout(push_constant) uniform Push { uint cols, rows_fixed, rows_per_token; } p;
+layout(push_constant) uniform Push { uint cols, rows_fixed, rows_per_token, n_parts; } p;
 #include "step.glsl"
+// Bits of the largest value, and its index: [rows, n_parts].
+#ifdef RUNNEL_ROW_merge
+layout(set = 0, binding = 0, std430) readonly buffer Found { uvec2 found[]; };
+#else
 layout(set = 0, binding = 0, std430) readonly buffer X { float x[]; };
+#endif
+#ifdef RUNNEL_ROW_part
+layout(set = 0, binding = 1, std430) writeonly buffer Found { uvec2 found[]; };
+#else
 layout(set = 0, binding = 1, std430) writeonly buffer Ids { int ids[]; };
+#endif
+const uint kNowhere = 0xFFFFFFFFu;
 shared float best[gl_WorkGroupSize.x];
 shared uint index[gl_WorkGroupSize.x];
 
+void consider(uint i, float value, uint at) {
+  if (at == kNowhere || !(index[i] == kNowhere || value > best[i] || (value == best[i] && at < index[i]))) return;
+  best[i] = value;
+  index[i] = at;
+}
+
 void main() {
-  const uint t = gl_WorkGroupID.x, i = gl_LocalInvocationID.x;
+  const uint part = gl_WorkGroupID.x, t = gl_WorkGroupID.y, i = gl_LocalInvocationID.x;
   if (t >= rows_in_step(p.rows_fixed, p.rows_per_token)) return;
   best[i] = uintBitsToFloat(0xFF800000u);
-  index[i] = 0xFFFFFFFFu;
-  for (uint c = i; c < p.cols; c += gl_WorkGroupSize.x)
-    if (x[t * p.cols + c] > best[i] || index[i] == 0xFFFFFFFFu) {
-      best[i] = x[t * p.cols + c];
-      index[i] = c;
-    }
+  index[i] = kNowhere;
+#ifdef RUNNEL_ROW_merge
+  for (uint c = i; c < p.n_parts; c += gl_WorkGroupSize.x) {
+    const uvec2 one = found[t * p.n_parts + c];
+    consider(i, uintBitsToFloat(one.x), one.y);
+  }
+#else
+  const uint length = (p.cols + p.n_parts - 1u) / p.n_parts;
+  for (uint c = part * length + i; c < min(p.cols, (part + 1u) * length); c += gl_WorkGroupSize.x)
+    consider(i, x[t * p.cols + c], c);
+#endif
   barrier();
   for (uint width = gl_WorkGroupSize.x / 2u; width > 0u; width /= 2u) {
-    if (i < width && index[i + width] != 0xFFFFFFFFu &&
-        (best[i + width] > best[i] || (best[i + width] == best[i] && index[i + width] < index[i]))) {
-      best[i] = best[i + width];
-      index[i] = index[i + width];
-    }
+    if (i < width) consider(i, best[i + width], index[i + width]);
     barrier();
   }
-  if (i == 0u) ids[t] = int(index[0]);
+  if (i != 0u) return;
+#ifdef RUNNEL_ROW_part
+  found[t * p.n_parts + part] = uvec2(floatBitsToUint(best[0]), index[0]);
+#else
+  ids[t] = int(index[0]);
+#endif
 }

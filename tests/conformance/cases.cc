@@ -336,7 +336,7 @@ void moe_matmul_cases(std::vector<Case>& cases) {
 
 void small_cases(std::vector<Case>& cases) {
   for (const Tokens& tokens : {Tokens{1, 1}, Tokens{7, 5}, Tokens{33, 33}})
-    for (std::int64_t d : {1, 33, 1024}) {
+    for (std::int64_t d : {1, 33, 1024, 5001}) {
       for (std::int64_t used : {1, 4}) {
         Case sum = make(Op::moe_sum, tokens, text("k=", used) + text("D=", d));
         sum.in = {activation(tokens.max * used, d), activation(tokens.max, used)};

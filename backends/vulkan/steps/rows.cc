@@ -146,15 +146,27 @@ Result<Step> last_row(const Graph& graph, const Node& node, Bindings bindings) {
 }
 
 Result<Step> argmax(const Graph& graph, const Node& node, Bindings bindings) {
+  constexpr std::int64_t kPiece = 1024;  // of a long row; a whole row of fewer than four
   const Value& x = graph.value(node.in[0]);
   const Rows rows = rows_of(graph, x);
+  const std::int64_t pieces = (x.shape.cols() + kPiece - 1) / kPiece;
+  const std::uint32_t n_parts = pieces < 4 ? 1 : u32(pieces);
   Dispatch d;
-  d.shader = "argmax.each";
+  d.shader = n_parts == 1 ? "argmax.each" : "argmax.part";
   d.constants = {kThreads};
-  d.push = {u32(x.shape.cols()), rows.fixed, rows.per_token};
+  d.push = {u32(x.shape.cols()), rows.fixed, rows.per_token, n_parts};
   d.operands = {read(bindings, node.in[0]), write(bindings, node.out[0])};
-  d.grid = {extent(rows), Extent{}, Extent{}};
-  return Step{{std::move(d)}};
+  d.grid = {Extent{n_parts}, extent(rows), Extent{}};
+  if (n_parts == 1) return Step{{std::move(d)}};
+  Dispatch merge = d;
+  Step step;
+  step.scratch_bytes = static_cast<std::size_t>(x.shape[0]) * n_parts * 2 * sizeof(std::uint32_t);
+  d.operands[1] = scratch(0, step.scratch_bytes, Access::write);
+  merge.shader = "argmax.merge";
+  merge.operands[0] = scratch(0, step.scratch_bytes, Access::read);
+  merge.grid[0] = Extent{};
+  step.dispatches = {std::move(d), std::move(merge)};
+  return step;
 }
 
 }  // namespace runnel::vulkan::steps
