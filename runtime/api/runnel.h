@@ -182,7 +182,8 @@ typedef struct runnel_session_options {
   size_t size;
   int32_t context_size; /* tokens; 0 = min(model's, 8192); at most the model's context length x 1 */
   runnel_kv_type kv_type;
-  int32_t prefill_chunk; /* tokens per prefill step, 1..512; 0 = 512 */
+  int32_t prefill_chunk; /* tokens per prefill step, 1..2048, fewer where the backend takes fewer
+                            (512 but for CUDA); 0 = as many as the backend takes */
   runnel_context_policy context_policy;
   int32_t keep_tokens; /* with SHIFT: first tokens that stay, rounded up to 64, at least 64;
                           runnel_session_chat keeps system message and tools besides. The context

@@ -196,8 +196,7 @@ runnel_status runnel_session_logits(const runnel_session* session,
   return guarded([&]() -> Status {
     if (session == nullptr) return missing("session");
     if (logits == nullptr) return missing("logits");
-    const std::span<const float> row = session->session->logits();
-    if (row.empty()) return Status(Code::invalid_argument, "no logits: append tokens first");
+    RUNNEL_ASSIGN(const std::span<const float> row, session->session->logits());
     *logits = row.data();
     if (n_vocab != nullptr) *n_vocab = row.size();
     return {};

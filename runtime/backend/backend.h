@@ -68,6 +68,9 @@ class Backend {
   virtual bool uses_host_memory() const = 0;
   /// Bytes of device memory that allocate() may still find; host memory: no limit is known.
   virtual std::size_t free_bytes() const { return std::numeric_limits<std::size_t>::max(); }
+  /// Tokens of a long prompt that a step should have at most: more make larger products, and take
+  /// more memory.
+  virtual std::int64_t step_tokens() const { return 512; }
   /// True exactly when a kernel row matches.
   virtual bool supports(const Graph& graph, const Node& node) const = 0;
   /// Name of the kernel row that would run `node`; empty when unsupported.

@@ -108,10 +108,12 @@ Status Plan::time_nodes(std::span<std::int64_t> nanoseconds) {
   return {};
 }
 
-Status Plan::read_output(std::string_view name, std::int64_t n_rows, std::span<float> dst) const {
+Status Plan::read_output(std::string_view name,
+                         std::int64_t n_rows,
+                         std::span<std::byte> dst) const {
   const ValueId id = layout_.graph.find_value(name);
   check(id != kNoValue, "read_output: no such output");
-  return read_rows(id, n_rows, std::as_writable_bytes(dst));
+  return read_rows(id, n_rows, dst);
 }
 
 Status Plan::read_rows(ValueId id, std::int64_t n_rows, std::span<std::byte> dst) const {

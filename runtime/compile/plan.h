@@ -25,8 +25,8 @@ class Plan {
   /// Runs one step. `ids`: params.n_tokens token ids, the input "ids".
   /// ERRORS: device_lost, out_of_memory, internal.
   Status run(const StepParams& params, const StateTable& states, std::span<const std::int32_t> ids);
-  /// Copies rows [0, n_rows) of an output, [n_rows, cols] f32, after run().
-  Status read_output(std::string_view name, std::int64_t n_rows, std::span<float> dst) const;
+  /// Copies rows [0, n_rows) of an output, [n_rows, cols] of 4-byte elements, after run().
+  Status read_output(std::string_view name, std::int64_t n_rows, std::span<std::byte> dst) const;
   /// Copies rows [0, n_rows) of a value with role output, 4-byte elements, after run().
   Status read_rows(ValueId id, std::int64_t n_rows, std::span<std::byte> dst) const;
 

@@ -70,8 +70,9 @@ struct Model {
   static Result<Model> load(GgufFile file);
 };
 
-/// Builds the decoder: input "ids" [max_tokens] i32, output "logits" [rows, n_vocab] f32,
-/// states in layer order (K and V, or conv ring). ERRORS: not_found or corrupt, naming the tensor.
+/// Builds the decoder: input "ids" [max_tokens] i32, outputs "logits" [rows, n_vocab] f32 and, of
+/// the last row alone, "top" [1] i32, the token with the highest of them (Op::argmax); states in
+/// layer order (K and V, or conv ring). ERRORS: not_found or corrupt, naming the tensor.
 Result<Graph> build_graph(const Model& model, const BuildOptions& options);
 
 }  // namespace runnel

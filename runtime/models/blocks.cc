@@ -233,6 +233,11 @@ void BlockBuilder::head(ValueId h) {
   if (logits == kNoValue) return;
   graph_.value(logits).name = "logits";
   graph_.mark_output(logits);
+  if (options_.logits != LogitsMode::last) return;
+  const ValueId top = node(Op::argmax, {logits}, {}, "top");
+  if (top == kNoValue) return;
+  graph_.value(top).name = "top";
+  graph_.mark_output(top);
 }
 
 Result<Graph> build_graph(const Model& model, const BuildOptions& options) {

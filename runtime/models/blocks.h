@@ -32,7 +32,7 @@ class BlockBuilder {
   ValueId short_conv(std::size_t layer, ValueId u);
   ValueId gated_mlp(std::size_t layer, ValueId u);
   ValueId experts(std::size_t layer, ValueId u);
-  /// Final norm and head; marks "logits" as output.
+  /// Final norm and head; marks "logits", and of the last token "top", as outputs.
   void head(ValueId h);
 
  private:

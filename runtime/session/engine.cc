@@ -4,6 +4,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "runtime/session/fingerprint.h"
 #include "runtime/session/offload.h"
@@ -23,6 +24,11 @@ std::vector<int> state_domains(const PlanLayout& layout) {
   for (const std::size_t backend : state_backends(layout))
     domains.push_back(layout.domain_of_backend[backend]);
   return domains;
+}
+
+/// A tenth is left to other plans, drivers and whoever else uses the device.
+std::size_t usable_bytes(const Backend& device) {
+  return device.free_bytes() / 10 * 9;
 }
 
 /// Upper estimate of what the tokenizer, tables and bookkeeping take.
@@ -47,7 +53,20 @@ Status Engine::make_backends() {
                                 {options_.n_threads, options_.n_prefill_threads, options_.log}));
   for (const auto& backend : backends_) backend_list_.push_back(backend.get());
   RUNNEL_ASSIGN(n_device_layers_, fitting_layers());
+  RUNNEL_ASSIGN(largest_, largest_class());
   return {};
+}
+
+Result<ShapeClass> Engine::largest_class() const {
+  const Backend& device = *backends_.front();
+  const ShapeClassInfo& row = kShapeClasses[static_cast<std::size_t>(ShapeClass::long_prefill)];
+  if (device.step_tokens() < row.max_tokens || n_device_layers_ < std::ssize(model_.config.layers))
+    return ShapeClass::prefill;
+  if (device.uses_host_memory()) return ShapeClass::long_prefill;
+  RUNNEL_ASSIGN(const PlanLayout most,
+                layout(ShapeClass::long_prefill, quant::plain_kv(DType::f16), n_device_layers_));
+  const std::size_t bytes = device_bytes(most, backend_list_, default_context());
+  return bytes <= usable_bytes(device) ? ShapeClass::long_prefill : ShapeClass::prefill;
 }
 
 Result<std::int64_t> Engine::fitting_layers() const {
@@ -55,8 +74,7 @@ Result<std::int64_t> Engine::fitting_layers() const {
   const Backend& device = *backends_.front();
   if (device.uses_host_memory()) return n_layers;
   if (options_.gpu_layers >= 0) return std::min<std::int64_t>(n_layers, options_.gpu_layers);
-  // A tenth is left to other plans, drivers and whoever else uses the device.
-  const std::size_t free = device.free_bytes() / 10 * 9;
+  const std::size_t free = usable_bytes(device);
   for (std::int64_t n = n_layers; n > 0; --n) {
     std::size_t bytes = 0;
     for (const ShapeClass shape : {ShapeClass::decode, ShapeClass::prefill}) {
@@ -155,7 +173,9 @@ Result<MemoryPlan> Engine::plan_memory(GgufFile file,
   plan.mapped = static_cast<std::size_t>(engine.model_.file.file_bytes());
   plan.other = other_bytes(engine.model_);
   plan.prefixes = options.prefixes.bytes;
-  for (const ShapeClass shape : {ShapeClass::decode, ShapeClass::verify, ShapeClass::prefill}) {
+  for (const ShapeClass shape :
+       {ShapeClass::decode, ShapeClass::verify, ShapeClass::prefill, ShapeClass::long_prefill}) {
+    if (shape > engine.largest_) continue;
     RUNNEL_ASSIGN(const PlanLayout layout,
                   engine.layout(shape, engine.usable_kv(kv), engine.n_device_layers_));
     for (std::size_t bytes : layout.arena_bytes) plan.arena += bytes;
@@ -245,13 +265,22 @@ Result<std::unique_ptr<Cache>> Engine::new_cache(std::int64_t capacity,
       {capacity, model_.config.conv_kernel, model_.config.n_conv_layers(), shift, kv});
 }
 
-Status Engine::run(ShapeClass shape,
-                   const quant::KvPolicy& kv,
-                   const StepParams& params,
-                   const StateTable& states,
-                   std::span<const TokenId> ids,
-                   std::span<float> logits) {
-  const std::lock_guard lock(mutex_);
+/// Saves the logits that another session left in a plan from being overwritten.
+Status Engine::fetch_left() {
+  const auto [logits, plan] = std::exchange(left_, {});
+  if (logits == nullptr) return {};
+  logits->values.resize(static_cast<std::size_t>(model_.config.n_vocab));
+  Status read = plan->read_output("logits", 1, std::as_writable_bytes(std::span(logits->values)));
+  if (!read.ok()) logits->values.clear();
+  return read;
+}
+
+Result<Plan*> Engine::compute(ShapeClass shape,
+                              const quant::KvPolicy& kv,
+                              const StepParams& params,
+                              const StateTable& states,
+                              std::span<const TokenId> ids) {
+  RUNNEL_TRY(fetch_left());
   RUNNEL_ASSIGN(Plan* const compiled, plan(shape, kv));
   if (profiler_ != nullptr) RUNNEL_TRY(profiler_->watch(*compiled));
   const auto start = std::chrono::steady_clock::now();
@@ -263,8 +292,44 @@ Status Engine::run(ShapeClass shape,
   if (options_.on_activations) RUNNEL_TRY(observe(*compiled, params, options_.on_activations));
   if (options_.on_attention)
     RUNNEL_TRY(observe_attention(*compiled, params, model_.config, options_.on_attention));
-  const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
-  return compiled->read_output("logits", all ? params.n_tokens : 1, logits);
+  return compiled;
+}
+
+Status Engine::run(ShapeClass shape,
+                   const quant::KvPolicy& kv,
+                   const StepParams& params,
+                   const StateTable& states,
+                   std::span<const TokenId> ids,
+                   LastLogits& logits) {
+  const std::lock_guard lock(mutex_);
+  if (left_.logits == &logits) left_ = {};  // nobody asked for them
+  logits.top = -1;
+  RUNNEL_ASSIGN(Plan* const compiled, compute(shape, kv, params, states, ids));
+  RUNNEL_TRY(compiled->read_output("top", 1, std::as_writable_bytes(std::span(&logits.top, 1))));
+  left_ = {&logits, compiled};
+  return {};
+}
+
+Status Engine::run(ShapeClass shape,
+                   const quant::KvPolicy& kv,
+                   const StepParams& params,
+                   const StateTable& states,
+                   std::span<const TokenId> ids,
+                   std::span<float> rows) {
+  const std::lock_guard lock(mutex_);
+  RUNNEL_ASSIGN(Plan* const compiled, compute(shape, kv, params, states, ids));
+  return compiled->read_output("logits", params.n_tokens, std::as_writable_bytes(rows));
+}
+
+Status Engine::fetch(LastLogits& logits) {
+  const std::lock_guard lock(mutex_);
+  if (left_.logits == &logits) return fetch_left();
+  return logits.values.empty() ? Status(Code::device_lost, "the logits are lost") : Status();
+}
+
+void Engine::forget(const LastLogits& logits) {
+  const std::lock_guard lock(mutex_);
+  if (left_.logits == &logits) left_ = {};
 }
 
 Result<std::string> Engine::render_chat(const nlohmann::ordered_json& messages,

@@ -27,7 +27,7 @@
 namespace runnel {
 
 /// Sizes of step a Plan is compiled for; a step uses the smallest class that holds it.
-enum class ShapeClass : std::uint8_t { decode, verify, score, prefill, count };
+enum class ShapeClass : std::uint8_t { decode, verify, score, prefill, long_prefill, count };
 struct ShapeClassInfo {
   std::int64_t max_tokens;
   LogitsMode logits;
@@ -38,6 +38,7 @@ inline constexpr std::array<ShapeClassInfo, static_cast<std::size_t>(ShapeClass:
         {8, LogitsMode::last},
         {64, LogitsMode::all},  // logits of every row: small, because a row is n_vocab floats
         {512, LogitsMode::last},
+        {2048, LogitsMode::last},  // where max_step_tokens() says so
     }};
 
 /// Columns of conv state kept beyond the L-1 needed: rolling back this far costs nothing.
@@ -58,6 +59,13 @@ struct EngineOptions {
   /// kept.
   AttentionObserver on_attention;
   Log log;
+};
+
+/// Logits of a session's last token. A step leaves them where they were computed; a later step, of
+/// whatever session, or Engine::fetch() brings them here. Only `top` may be read before fetch().
+struct LastLogits {
+  std::vector<float> values;  // [n_vocab]; empty when they were lost with their device
+  TokenId top = -1;           // the highest of them, the lowest id among equals; -1: not known
 };
 
 /// Peak bytes by class, known before anything is allocated.
@@ -85,6 +93,10 @@ class Engine {
   const SamplingParams& suggested_sampling() const { return suggested_; }
   std::string backend_description() const { return backends_.front()->description(); }
   int n_threads() const { return backends_.front()->n_threads(); }
+  /// Tokens that a step may have: of the largest ShapeClass in use.
+  std::int64_t max_step_tokens() const {
+    return kShapeClasses[static_cast<std::size_t>(largest_)].max_tokens;
+  }
   /// What the hardware behind the first backend does at best. ERRORS: as Backend.
   Result<Ceilings> measure_ceilings();
   /// The least work of a step.
@@ -105,13 +117,24 @@ class Engine {
                                            const quant::KvPolicy& kv,
                                            std::optional<ShiftPlan> shift);
   const Log& log() const { return options_.log; }
-  /// Runs one step of the class and copies the logits rows: [1 or n_tokens, n_vocab].
+  /// Runs one step of a class with LogitsMode::last. `logits` must stay until forget().
   Status run(ShapeClass shape,
              const quant::KvPolicy& kv,
              const StepParams& params,
              const StateTable& states,
              std::span<const TokenId> ids,
-             std::span<float> logits);
+             LastLogits& logits);
+  /// Runs one step of a class with LogitsMode::all and copies the rows: [n_tokens, n_vocab].
+  Status run(ShapeClass shape,
+             const quant::KvPolicy& kv,
+             const StepParams& params,
+             const StateTable& states,
+             std::span<const TokenId> ids,
+             std::span<float> rows);
+  /// Sees to it that `values` hold the logits. ERRORS: device_lost.
+  Status fetch(LastLogits& logits);
+  /// Leaves `logits` alone from now on, and what a step left of them to its fate.
+  void forget(const LastLogits& logits);
   /// Renders messages (JSON array) with the chat template. ERRORS: not_found without a template.
   Result<std::string> render_chat(const nlohmann::ordered_json& messages,
                                   const nlohmann::ordered_json& tools,
@@ -123,8 +146,16 @@ class Engine {
   Status load();
   /// Layers for a device: what was asked for, or as many as its memory holds.
   Result<std::int64_t> fitting_layers() const;
+  /// ShapeClass::long_prefill where the device wants it and has the memory, else prefill.
+  Result<ShapeClass> largest_class() const;
   Status load_text();
   Result<Plan*> plan(ShapeClass shape, const quant::KvPolicy& kv);
+  Result<Plan*> compute(ShapeClass shape,
+                        const quant::KvPolicy& kv,
+                        const StepParams& params,
+                        const StateTable& states,
+                        std::span<const TokenId> ids);
+  Status fetch_left();
   Result<PlanLayout> layout(ShapeClass shape,
                             const quant::KvPolicy& kv,
                             std::int64_t n_device_layers,
@@ -142,9 +173,15 @@ class Engine {
   std::vector<std::unique_ptr<Backend>> backends_;
   std::vector<Backend*> backend_list_;
   std::int64_t n_device_layers_ = 0;  // all, where the first backend uses host memory
+  ShapeClass largest_ = ShapeClass::prefill;
   std::unique_ptr<WeightStore> weights_;
-  std::mutex mutex_;  // guards weights_, plans_ and every step
+  std::mutex mutex_;  // guards weights_, plans_, left_ and every step
   std::map<std::pair<ShapeClass, quant::KvPolicy>, std::unique_ptr<Plan>> plans_;
+  /// Logits that the last step left in its plan; null: none.
+  struct {
+    LastLogits* logits = nullptr;
+    const Plan* plan = nullptr;
+  } left_;
   /// Caches whose fallbacks were logged: once, for the decode plan; other plans use the same ops.
   std::set<quant::KvPolicy> reported_;
   std::unique_ptr<PrefixStore> prefixes_;  // goes before the backends

@@ -5,6 +5,7 @@
 namespace runnel {
 
 Session::~Session() {
+  engine_.forget(logits_);
   PrefixStore* store = engine_.prefixes();
   if (store == nullptr || cache_ == nullptr || n_foreign_ > 0) return;
   const auto lock = engine_.exclusive();

@@ -8,7 +8,10 @@ namespace runnel {
 Status Session::save(const std::string& path, std::string_view note) const {
   SessionExtras extras;
   extras.fingerprint = engine_.fingerprint();
-  if (have_logits_) extras.logits = logits_;
+  if (have_logits_) {
+    RUNNEL_ASSIGN(const std::span<const float> values, logits());
+    extras.logits.assign(values.begin(), values.end());
+  }
   extras.note = note;
   Result<AtomicFile> file = [&] {
     const auto lock = engine_.exclusive();
@@ -30,7 +33,7 @@ Result<std::string> Session::load(const std::string& path) {
   cache_ = std::move(loaded);
   n_foreign_ = cache_->size();
   have_logits_ = !extras->logits.empty();
-  if (have_logits_) logits_ = std::move(extras->logits);
+  set_logits(extras->logits);
   history_stale_ = true;
   return std::move(extras->note);
 }

@@ -5,16 +5,16 @@
 namespace runnel {
 namespace {
 
+std::int64_t max_tokens(ShapeClass shape) {
+  return kShapeClasses[static_cast<std::size_t>(shape)].max_tokens;
+}
+
 ShapeClass class_for(std::int64_t n_tokens, bool all_logits) {
   if (n_tokens == 1) return ShapeClass::decode;
   if (all_logits) return ShapeClass::score;
-  return n_tokens <= kShapeClasses[static_cast<std::size_t>(ShapeClass::verify)].max_tokens
-             ? ShapeClass::verify
-             : ShapeClass::prefill;
-}
-
-std::int64_t max_tokens(ShapeClass shape) {
-  return kShapeClasses[static_cast<std::size_t>(shape)].max_tokens;
+  for (const ShapeClass shape : {ShapeClass::verify, ShapeClass::prefill})
+    if (n_tokens <= max_tokens(shape)) return shape;
+  return ShapeClass::long_prefill;
 }
 
 std::int64_t whole_pages(std::int64_t tokens) {
@@ -36,10 +36,11 @@ Result<std::unique_ptr<Session>> Session::create(Engine& engine, const SessionOp
     return Status(Code::invalid_argument, "context size " + std::to_string(checked.context_size) +
                                               " is not in 1.." + std::to_string(most) +
                                               ", the model's context length");
-  const std::int64_t largest = max_tokens(ShapeClass::prefill);
+  const std::int64_t largest = max_tokens(ShapeClass::long_prefill);
   if (checked.prefill_chunk == 0) checked.prefill_chunk = largest;
   if (checked.prefill_chunk < 1 || checked.prefill_chunk > largest)
     return Status(Code::invalid_argument, "prefill chunk must be in 1.." + std::to_string(largest));
+  checked.prefill_chunk = std::min(checked.prefill_chunk, engine.max_step_tokens());
   checked.kv = engine.usable_kv(checked.kv);
   if (checked.kv.streaming && engine.model().kv.streaming.empty())
     return Status(
@@ -67,12 +68,12 @@ std::unique_ptr<Session> Session::around(Engine& engine,
                                          std::unique_ptr<Cache> cache) {
   std::unique_ptr<Session> session(new Session(engine, options));
   session->cache_ = std::move(cache);
-  session->logits_.resize(static_cast<std::size_t>(engine.model().config.n_vocab));
-  session->pending_.reserve(static_cast<std::size_t>(max_tokens(ShapeClass::prefill)));
+  session->pending_.reserve(static_cast<std::size_t>(engine.max_step_tokens()));
   return session;
 }
 
 Result<std::unique_ptr<Session>> Session::fork() const {
+  if (have_logits_) RUNNEL_TRY(logits().status());
   const auto lock = engine_.exclusive();
   RUNNEL_ASSIGN(std::unique_ptr<Cache> cache, cache_->fork());
   std::unique_ptr<Session> child = around(engine_, options_, std::move(cache));
@@ -182,17 +183,16 @@ Status Session::step(std::span<const TokenId> ids, const OnRows* on_rows) {
                           in_step(cache_->kv_sealed() + cache_->gap()), in_step(cache_->gap())};
   const ShapeClass shape = class_for(n, on_rows != nullptr);
   const bool all = kShapeClasses[static_cast<std::size_t>(shape)].logits == LogitsMode::all;
-  if (all) rows_.resize(static_cast<std::size_t>(n) * logits_.size());
-  Status ran = engine_.run(shape, options_.kv, params, cache_->table(), ids,
-                           all ? std::span(rows_) : std::span(logits_));
+  const auto n_vocab = static_cast<std::size_t>(engine_.model().config.n_vocab);
+  if (all) rows_.resize(static_cast<std::size_t>(n) * n_vocab);
+  Status ran = all ? engine_.run(shape, options_.kv, params, cache_->table(), ids, rows_)
+                   : engine_.run(shape, options_.kv, params, cache_->table(), ids, logits_);
   if (!ran.ok()) {
     cache_->abandon_step(first + n);
     return ran;
   }
   cache_->commit(first, ids);
-  if (all)
-    std::copy(rows_.end() - static_cast<std::ptrdiff_t>(logits_.size()), rows_.end(),
-              logits_.begin());
+  if (all) set_logits(std::span(rows_).last(n_vocab));
   const std::int64_t end = cache_->index_of(first + n - 1) + 1;
   const std::int64_t n_new = std::clamp<std::int64_t>(end - first_new_, 0, n);
   const std::span<const TokenId> fresh = ids.last(static_cast<std::size_t>(n_new));
@@ -201,10 +201,9 @@ Status Session::step(std::span<const TokenId> ids, const OnRows* on_rows) {
   const std::int64_t row = first_new_ - first_of_call_;
   first_new_ += n_new;
   if (on_rows == nullptr || n_new == 0) return {};  // replayed
-  const std::span<const float> made =
-      all ? std::span<const float>(rows_) : std::span<const float>(logits_);
-  const bool more =
-      (*on_rows)(row, n_new, made.last(static_cast<std::size_t>(n_new) * logits_.size()));
+  if (!all) RUNNEL_TRY(engine_.fetch(logits_));
+  const std::span<const float> made(all ? rows_ : logits_.values);
+  const bool more = (*on_rows)(row, n_new, made.last(static_cast<std::size_t>(n_new) * n_vocab));
   return more ? Status{} : Status(Code::cancelled, "stopped by the callback");
 }
 
@@ -218,8 +217,16 @@ void Session::keep_first(std::int64_t n_tokens) {
   cache_->set_kept(std::min(n_tokens, most));
 }
 
-std::span<const float> Session::logits() const {
-  return have_logits_ ? std::span<const float>(logits_) : std::span<const float>();
+void Session::set_logits(std::span<const float> values) {
+  engine_.forget(logits_);
+  logits_.values.assign(values.begin(), values.end());
+  logits_.top = -1;
+}
+
+Result<std::span<const float>> Session::logits() const {
+  if (!have_logits_) return Status(Code::invalid_argument, "no logits: append tokens first");
+  RUNNEL_TRY(engine_.fetch(logits_));
+  return std::span<const float>(logits_.values);
 }
 
 void Session::set_sampling(SamplingParams params) {
@@ -236,9 +243,10 @@ void Session::refresh_history() {
 }
 
 Result<TokenId> Session::sample() {
-  if (!have_logits_) return Status(Code::invalid_argument, "no logits: append tokens first");
   refresh_history();
-  return sampler_->sample(logits_);
+  if (have_logits_ && logits_.top >= 0 && sampler_->takes_highest()) return logits_.top;
+  RUNNEL_ASSIGN(const std::span<const float> values, logits());
+  return sampler_->sample(values);
 }
 
 }  // namespace runnel

@@ -22,7 +22,7 @@ enum class ContextPolicy : std::uint8_t {
 struct SessionOptions {
   std::int64_t context_size = 0;   // tokens; 0 = min(model's, 8192)
   quant::KvPolicy kv;              // falls back to f16 where the model cannot have it
-  std::int64_t prefill_chunk = 0;  // tokens per prefill step; 0 = 512
+  std::int64_t prefill_chunk = 0;  // tokens per prefill step at most; 0 = what suits the backend
   ContextPolicy policy = ContextPolicy::stop;
   std::int64_t keep_tokens = 0;  // shift: first tokens never dropped, at least one page of them
   bool kv_force = false;         // also a cache that calibration found too harmful
@@ -89,12 +89,12 @@ class Session {
   /// n_vocab]); false stops with cancelled.
   using OnRows = std::function<bool(std::int64_t, std::int64_t, std::span<const float>)>;
   Status evaluate(std::span<const TokenId> ids, const OnRows& on_rows);
-  /// [n_vocab], or empty when there are none.
-  std::span<const float> logits() const;
+  /// [n_vocab], until the next call. ERRORS: invalid_argument when there are none, device_lost.
+  Result<std::span<const float>> logits() const;
 
   /// REQUIRES: validate(params).ok().
   void set_sampling(SamplingParams params);
-  /// ERRORS: invalid_argument without logits.
+  /// ERRORS: as logits().
   Result<TokenId> sample();
 
   /// Goes on from the current logits. Every reason to stop is a result, not an error.
@@ -108,6 +108,7 @@ class Session {
 
  private:
   Session(Engine& engine, const SessionOptions& options) : engine_(engine), options_(options) {}
+  void set_logits(std::span<const float> values);
   static std::unique_ptr<Session> around(Engine& engine,
                                          const SessionOptions& options,
                                          std::unique_ptr<Cache> cache);
@@ -131,7 +132,7 @@ class Session {
   SamplingParams sampling_;
   std::unique_ptr<Sampler> sampler_;
   bool history_stale_ = true;  // the sampler's history must be rebuilt from tokens()
-  std::vector<float> logits_;  // [n_vocab]
+  mutable LastLogits logits_;  // brought here when someone asks
   bool have_logits_ = false;
   std::vector<float> rows_;         // evaluate only
   std::vector<TokenId> pending_;    // ids of the running step

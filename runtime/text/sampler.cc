@@ -224,14 +224,17 @@ void Sampler::accept(TokenId id) {
 
 TokenId Sampler::sample(std::span<const float> logits) {
   check(!logits.empty(), "Sampler::sample: no logits");
-  const bool greedy = impl_->params.temperature == 0.0f;
-  if (greedy && !impl_->changes_logits()) return sampling::argmax(logits);
+  if (takes_highest()) return sampling::argmax(logits);
   impl_->logits.assign(logits.begin(), logits.end());
   if (impl_->changes_logits()) {
     impl_->apply_penalties();
     impl_->apply_dry();
   }
-  return greedy ? sampling::argmax(impl_->logits) : impl_->pick();
+  return impl_->params.temperature == 0.0f ? sampling::argmax(impl_->logits) : impl_->pick();
+}
+
+bool Sampler::takes_highest() const {
+  return impl_->params.temperature == 0.0f && !impl_->changes_logits();
 }
 
 }  // namespace runnel

@@ -65,6 +65,8 @@ class Sampler {
   /// logits: [n_vocab] f32, unchanged. NaN logits never win; when no logit is finite, the lowest
   /// id among the highest is returned. Does not accept() the result. REQUIRES: n_vocab > 0.
   TokenId sample(std::span<const float> logits);
+  /// Whether sample() would be the highest logit, whatever they are.
+  bool takes_highest() const;
 
  private:
   struct Impl;

@@ -138,7 +138,9 @@ void append(Session& session, std::span<const TokenId> ids) {
 }
 
 std::vector<float> last_logits(const Session& session) {
-  return {session.logits().begin(), session.logits().end()};
+  const auto logits = session.logits();
+  REQUIRE_MESSAGE(logits.ok(), logits.status().message());
+  return {logits->begin(), logits->end()};
 }
 
 std::vector<float> all_logits(Session& session, std::span<const TokenId> ids) {

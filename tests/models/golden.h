@@ -37,7 +37,7 @@ std::vector<GoldenCase> golden_cases(const std::string& model);
 /// Runs `ids` on top of what the session holds.
 void append(Session& session, std::span<const TokenId> ids);
 
-/// Logits of the last token; empty without any.
+/// Logits of the last token; fails the test without any.
 std::vector<float> last_logits(const Session& session);
 
 /// All rows of logits of `ids`: [ids, n_vocab].

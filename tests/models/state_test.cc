@@ -28,7 +28,9 @@ namespace runnel::tests {
 namespace {
 
 std::vector<float> last_logits(Session& session) {
-  return {session.logits().begin(), session.logits().end()};
+  const auto logits = session.logits();
+  REQUIRE_MESSAGE(logits.ok(), logits.status().message());
+  return {logits->begin(), logits->end()};
 }
 
 /// Logits after `ids` in a fresh session.
@@ -189,7 +191,7 @@ TEST_CASE("Session: mistakes are errors and leave the session as it was") {
   CHECK(session->tokens().size() == 32);
   CHECK(Session::create(*engine, {5000, quant::plain_kv(DType::f16), 0}).status().code() ==
         Code::invalid_argument);
-  CHECK(Session::create(*engine, {32, quant::plain_kv(DType::f16), 513}).status().code() ==
+  CHECK(Session::create(*engine, {32, quant::plain_kv(DType::f16), 2049}).status().code() ==
         Code::invalid_argument);
 }
 

@@ -50,6 +50,7 @@ class HiddenDevice final : public Backend {
   std::string description() const override { return "device"; }
   bool uses_host_memory() const override { return false; }
   std::size_t free_bytes() const override { return free; }
+  std::int64_t step_tokens() const override { return step; }
   bool supports(const Graph&, const Node& node) const override { return !lacks.contains(node.op); }
   std::string_view kernel_name(const Graph& graph, const Node& node) const override {
     return supports(graph, node) ? "device" : "";
@@ -86,6 +87,7 @@ class HiddenDevice final : public Backend {
 
   // What this machine's devices have; set before an engine is made.
   static inline std::size_t free = std::numeric_limits<std::size_t>::max();
+  static inline std::int64_t step = 512;
   static inline std::set<Op> lacks;
   static inline int n_steps = 0;  // of all segments, so far
 

@@ -82,9 +82,9 @@ std::vector<TokenId> ids(std::size_t n) {
   return made;
 }
 
-std::unique_ptr<Session> session_of(Engine& engine, const char* kv) {
+std::unique_ptr<Session> session_of(Engine& engine, const char* kv, std::int64_t context = 512) {
   SessionOptions options;
-  options.context_size = 512;
+  options.context_size = context;
   options.kv = *quant::parse_kv_policy(kv);
   auto session = Session::create(engine, options);
   REQUIRE_MESSAGE(session.ok(), session.status().message());
@@ -93,7 +93,8 @@ std::unique_ptr<Session> session_of(Engine& engine, const char* kv) {
 
 std::vector<float> logits_of(Session& session) {
   const auto logits = session.logits();
-  return {logits.begin(), logits.end()};
+  REQUIRE(logits.ok());
+  return {logits->begin(), logits->end()};
 }
 
 Run run(const std::string& backend, int gpu_layers, const char* kv) {
@@ -139,6 +140,28 @@ TEST_CASE("Offload: an op that the device lacks takes along all that share its s
     CHECK(std::ranges::any_of(split.warnings, [&](const std::string& line) {
       return line.find(op) != std::string::npos;
     }));
+}
+
+TEST_CASE("Offload: long steps where the device wants them and has the memory") {
+  const auto steps_and_logits = [](int layers, const char* kv) {
+    const auto engine = engine_on("device", layers);
+    const auto session = session_of(*engine, kv, 1000);
+    const int before = HiddenDevice::n_steps;
+    REQUIRE(session->append(ids(900)).ok());
+    return std::pair(HiddenDevice::n_steps - before, logits_of(*session));
+  };
+  for (const char* kv : {"f16", "kv4"}) {
+    CAPTURE(kv);
+    const auto usual = steps_and_logits(-1, kv);
+    CHECK(usual.first == 2);
+    HiddenDevice::step = 2048;
+    CHECK(steps_and_logits(-1, kv) == std::pair(1, usual.second));
+    CHECK(steps_and_logits(1, kv).first == 2);
+    HiddenDevice::free = 4 << 20;
+    CHECK(steps_and_logits(-1, kv) == usual);
+    HiddenDevice::free = std::numeric_limits<std::size_t>::max();
+    HiddenDevice::step = 512;
+  }
 }
 
 TEST_CASE("Offload: what does not fit the device's memory stays on the host") {
