@@ -1,12 +1,12 @@
 #include "backends/cpu/gemm_choice.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <string_view>
 #include <vector>
 
 #include "backends/cpu/onednn.h"
-#include "backends/cpu/steps/product.h"
+#include "backends/cpu/steps/panels.h"
 
 namespace runnel::cpu {
 namespace {
@@ -35,7 +35,6 @@ struct Operands {
   std::vector<float> x = std::vector<float>(kTokens * kColumns, 0.5f);
   std::vector<float> w = std::vector<float>(kRows * kColumns, 0.25f);
   std::vector<float> y = std::vector<float>(kTokens * kRows);
-  std::vector<std::uint16_t> halves = std::vector<std::uint16_t>(kTokens * kColumns, 0x3F00);
 
   bool own(const Kernels& kernels) {
     MatmulTask task{};
@@ -56,35 +55,58 @@ struct Operands {
     return multiply_onednn(
         {y.data(), kRows, x.data(), kColumns, w.data(), kColumns, kTokens, kRows, kColumns});
   }
-  bool library_bf16() {
-    const std::uint16_t* half = halves.data();
+};
+
+struct Bf16Operands {
+  std::vector<std::uint16_t> x = std::vector<std::uint16_t>(kTokens * kColumns, 0x3F00);
+  std::vector<std::uint16_t> w = std::vector<std::uint16_t>(kRows * kColumns, 0x3E80);
+  std::vector<float> y = std::vector<float>(kTokens * kRows);
+  std::vector<std::byte> tiles =
+      std::vector<std::byte>(tiles_bytes(Fast::bf16_dots, kColumns, kTokens));
+  std::vector<std::byte> scratch =
+      std::vector<std::byte>(panel_scratch_bytes(Fast::bf16_dots, kColumns) + 64);
+
+  bool own(const Step& step) {
+    auto* aligned = scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64);
+    const std::int64_t rows = panels_per_task(step.format, kColumns) * kPanelRows;
+    for (std::int64_t row = 0; row < kRows; row += rows)
+      multiply_panels(step, step.in[1],
+                      {row, rows, tiles.data(), kTokens, y.data() + row, kRows, aligned});
+    return true;
+  }
+  bool library() {
     return multiply_onednn_bf16(
-        {y.data(), kRows, half, half, half, kColumns, kColumns, kTokens, kRows, kColumns});
+        {y.data(), kRows, x.data(), kColumns, w.data(), kColumns, kTokens, kRows, kColumns});
   }
 };
 
-bool wins(double seconds, double others) {
-  return seconds > 0 && seconds < kAdvantage * others;
-}
-
-std::string_view name_of(Gemm gemm) {
-  return gemm == Gemm::own ? "own" : gemm == Gemm::library ? "onednn_f32" : "onednn_bf16";
+bool wins(std::string_view what, double library, double own, const Log& log) {
+  const bool faster = library > 0 && library < kAdvantage * own;
+  log(LogLevel::debug, "cpu products of ", what, " by=", faster ? "onednn" : "own",
+      " own_ms=", 1e3 * own, " onednn_ms=", 1e3 * library);
+  return faster;
 }
 
 }  // namespace
 
-GemmChoice measure_gemm(const Kernels& kernels, const Log& log) {
+bool library_wins(const Kernels& kernels, const Log& log) {
   Operands operands;
   const double own = shortest([&] { return operands.own(kernels); });
-  const double library = shortest([&] { return operands.library(); });
-  const double bf16 = has_onednn_bf16() ? shortest([&] { return operands.library_bf16(); }) : 0;
-  GemmChoice choice;
-  if (wins(library, own)) choice.others = choice.bf16 = Gemm::library;
-  if (wins(bf16, choice.bf16 == Gemm::own ? own : library)) choice.bf16 = Gemm::library_bf16;
-  log(LogLevel::debug, "cpu float_products bf16_weights=", name_of(choice.bf16),
-      " other_weights=", name_of(choice.others), " own_ms=", 1e3 * own,
-      " onednn_f32_ms=", 1e3 * library, " onednn_bf16_ms=", 1e3 * bf16);
-  return choice;
+  return wins("floats", shortest([&] { return operands.library(); }), own, log);
+}
+
+bool library_wins_in_bf16(const Kernels& kernels, const Log& log) {
+  if (!has_onednn_bf16()) return false;
+  Bf16Operands operands;
+  Step step;
+  step.kernels = &kernels;
+  step.format = Fast::bf16_dots;
+  step.in[0].shape = {kTokens, kColumns};
+  step.in[1].shape = {kRows, kColumns};
+  step.in[1].dtype = DType::bf16;
+  step.in[1].data = reinterpret_cast<std::byte*>(operands.w.data());
+  const double own = shortest([&] { return operands.own(step); });
+  return wins("bf16", shortest([&] { return operands.library(); }), own, log);
 }
 
 }  // namespace runnel::cpu

@@ -68,34 +68,46 @@ bool matches(const Graph& graph, const Node& node, const Caps& caps) {
   return caps.isa >= kIsaLevels[level].isa && (conditions(graph, node) && ...);
 }
 
-// Measured at first use, then the same for all models of the process.
-template <std::size_t level>
-const GemmChoice& remembered_gemm(const Log& log) {
-  static const GemmChoice kChoice = measure_gemm(*kernels_for(kIsaLevels[level]), log);
-  return kChoice;
+// avx512bf16 has rows for bf16 weights only; the others are avx512's.
+constexpr Isa level_of_floats(Isa isa) {
+  return isa == Isa::avx512bf16 ? Isa::avx512 : isa;
 }
 
 // Steps with few tokens are left to the level's own kernels, hence its level. So are products with
 // few outputs: they cost nothing, and a router must choose the same experts whatever the chunking.
-template <std::size_t level, DType type>
-bool may_use_library(const Graph& graph, const Node& node, const Caps& caps) {
-  return caps.onednn != OneDnn::never && caps.isa == kIsaLevels[level].isa &&
-         weights_are<type>(graph, node) && bias_is_f32(graph, node) &&
+template <DType type>
+bool may_use_library(const Graph& graph, const Node& node) {
+  return weights_are<type>(graph, node) && bias_is_f32(graph, node) &&
          graph.value(node.in[0]).shape[0] >= kGemmTokens &&
          graph.value(node.in[1]).shape[0] >= kGemmRows;
 }
 
+// Both are measured at first use, then the same for all models of the process.
 template <std::size_t level, DType type>
-Gemm chosen_gemm(const Caps& caps) {
-  constexpr bool kBf16 = type == DType::bf16;
-  if (caps.onednn == OneDnn::f32) return Gemm::library;
-  if (caps.onednn == OneDnn::bf16) return kBf16 ? Gemm::library_bf16 : Gemm::library;
-  return kBf16 ? remembered_gemm<level>(*caps.log).bf16 : remembered_gemm<level>(*caps.log).others;
+bool library_matches(const Graph& graph, const Node& node, const Caps& caps) {
+  if (caps.onednn == OneDnn::never || level_of_floats(caps.isa) != kIsaLevels[level].isa ||
+      !may_use_library<type>(graph, node))
+    return false;
+  if (caps.onednn != OneDnn::measured) return true;
+  static const bool kWins = library_wins(*kernels_for(kIsaLevels[level]), *caps.log);
+  return kWins;
 }
 
-template <std::size_t level, DType type, Gemm gemm>
-bool library_matches(const Graph& graph, const Node& node, const Caps& caps) {
-  return may_use_library<level, type>(graph, node, caps) && chosen_gemm<level, type>(caps) == gemm;
+template <std::size_t level>
+bool library_bf16_matches(const Graph& graph, const Node& node, const Caps& caps) {
+  if (caps.onednn == OneDnn::never || caps.onednn == OneDnn::f32 ||
+      caps.isa != kIsaLevels[level].isa || !may_use_library<DType::bf16>(graph, node))
+    return false;
+  if (caps.onednn == OneDnn::bf16) return true;
+  static const bool kWins = library_wins_in_bf16(*kernels_for(kIsaLevels[level]), *caps.log);
+  return kWins;
+}
+
+// Whoever asks for oneDNN in f32 wants activations as they are.
+template <std::size_t level>
+bool bf16_dots_match(const Graph& graph, const Node& node, const Caps& caps) {
+  return caps.onednn != OneDnn::f32 && caps.isa >= kIsaLevels[level].isa &&
+         weights_are<DType::bf16>(graph, node) && bias_is_f32(graph, node);
 }
 
 // ---- from a node to a Step ----
@@ -121,11 +133,21 @@ Result<Step> prepare(const Graph& graph, const Node& node, std::span<const Buffe
   return step;
 }
 
-template <std::size_t level, Kernel kernel, Product product>
+template <std::size_t level, Kernel kernel>
 Result<Step> prepare_library(const Graph& graph,
                              const Node& node,
                              std::span<const BufferView> bindings) {
   RUNNEL_ASSIGN(Step step, (prepare<level, kernel>(graph, node, bindings)));
+  step.product = Product::library;
+  return step;
+}
+
+template <std::size_t level, Kernel kernel, Product product>
+Result<Step> prepare_bf16(const Graph& graph,
+                          const Node& node,
+                          std::span<const BufferView> bindings) {
+  RUNNEL_ASSIGN(Step step, (prepare<level, kernel>(graph, node, bindings)));
+  step.format = Fast::bf16_dots;
   step.product = product;
   return step;
 }
@@ -151,17 +173,37 @@ constexpr std::array<Row, 3> products() {
 }
 
 // Float weights by oneDNN when a step may have many tokens.
-template <std::size_t level, DType type, Gemm gemm, Text matmul, Text swiglu>
+template <std::size_t level, DType type, Text matmul, Text swiglu>
 constexpr std::array<Row, 2> library_products() {
-  constexpr bool kBf16 = gemm == Gemm::library_bf16;
-  constexpr Product kProduct = kBf16 ? Product::library_bf16 : Product::library;
-  constexpr ScratchOf kScratch = kBf16 ? steps::library_bf16_scratch : steps::library_scratch;
-  return {Row{{Op::matmul, kName<matmul, level>, library_matches<level, type, gemm>,
-               prepare_library<level, steps::matmul, kProduct>},
-              kScratch},
-          Row{{Op::matmul_swiglu, kName<swiglu, level>, library_matches<level, type, gemm>,
-               prepare_library<level, steps::matmul_swiglu, kProduct>},
-              kScratch}};
+  return {Row{{Op::matmul, kName<matmul, level>, library_matches<level, type>,
+               prepare_library<level, steps::matmul>},
+              steps::library_scratch},
+          Row{{Op::matmul_swiglu, kName<swiglu, level>, library_matches<level, type>,
+               prepare_library<level, steps::matmul_swiglu>},
+              steps::library_scratch}};
+}
+
+// bf16 weights with activations rounded to bf16.
+template <std::size_t l>
+constexpr auto bf16_rows() {
+  using namespace steps;  // NOLINT: the kernels' names
+  return std::to_array<Row>({
+      {{Op::matmul, kName<"matmul.bf16.onednn", l>, library_bf16_matches<l>,
+        prepare_bf16<l, matmul, Product::library_bf16>},
+       matmul_bf16_scratch},
+      {{Op::matmul_swiglu, kName<"matmul_swiglu.bf16.onednn", l>, library_bf16_matches<l>,
+        prepare_bf16<l, matmul_swiglu, Product::library_bf16>},
+       matmul_swiglu_bf16_scratch},
+      {{Op::matmul, kName<"matmul.bf16", l>, bf16_dots_match<l>,
+        prepare_bf16<l, matmul, Product::direct>},
+       matmul_bf16_scratch},
+      {{Op::matmul_swiglu, kName<"matmul_swiglu.bf16", l>, bf16_dots_match<l>,
+        prepare_bf16<l, matmul_swiglu, Product::direct>},
+       matmul_swiglu_bf16_scratch},
+      {{Op::moe_matmul, kName<"moe_matmul.bf16", l>, bf16_dots_match<l>,
+        prepare_bf16<l, moe_matmul, Product::direct>},
+       moe_matmul_bf16_scratch},
+  });
 }
 
 template <std::size_t... sizes>
@@ -174,17 +216,12 @@ constexpr auto joined(const std::array<Row, sizes>&... parts) {
 
 // clang-format off: one row per op or format, aligned
 template <std::size_t l>
-constexpr auto level_rows() {
+constexpr auto whole_level() {
   using namespace steps;  // NOLINT: the kernels' names
   return joined(
-      library_products<l, DType::bf16, Gemm::library_bf16, "matmul.bf16.onednn_bf16",
-                       "matmul_swiglu.bf16.onednn_bf16">(),
-      library_products<l, DType::bf16, Gemm::library, "matmul.bf16.onednn",
-                       "matmul_swiglu.bf16.onednn">(),
-      library_products<l, DType::f16, Gemm::library, "matmul.f16.onednn",
-                       "matmul_swiglu.f16.onednn">(),
-      library_products<l, DType::f32, Gemm::library, "matmul.f32.onednn",
-                       "matmul_swiglu.f32.onednn">(),
+      library_products<l, DType::bf16, "matmul.bf16.onednn", "matmul_swiglu.bf16.onednn">(),
+      library_products<l, DType::f16, "matmul.f16.onednn", "matmul_swiglu.f16.onednn">(),
+      library_products<l, DType::f32, "matmul.f32.onednn", "matmul_swiglu.f32.onednn">(),
       products<l, DType::q8_0, "matmul.q8_0", "matmul_swiglu.q8_0", "moe_matmul.q8_0">(),
       products<l, DType::q4_0, "matmul.q4_0", "matmul_swiglu.q4_0", "moe_matmul.q4_0">(),
       products<l, DType::q4_1, "matmul.q4_1", "matmul_swiglu.q4_1", "moe_matmul.q4_1">(),
@@ -228,6 +265,14 @@ constexpr auto level_rows() {
       }));
 }
 // clang-format on
+
+template <std::size_t l>
+constexpr auto level_rows() {
+  if constexpr (kIsaLevels[l].isa == Isa::avx512bf16)
+    return bf16_rows<l>();
+  else
+    return whole_level<l>();
+}
 
 // Best level first.
 template <std::size_t... i>

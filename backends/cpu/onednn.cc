@@ -41,8 +41,6 @@ using Owned = std::unique_ptr<Object, Destroy<Object, destroy>>;
 using Engine = Owned<dnnl_engine, dnnl_engine_destroy>;
 using Stream = Owned<dnnl_stream, dnnl_stream_destroy>;
 using Memory = Owned<dnnl_memory, dnnl_memory_destroy>;
-using Attributes = Owned<dnnl_primitive_attr, dnnl_primitive_attr_destroy>;
-using PostOps = Owned<dnnl_post_ops, dnnl_post_ops_destroy>;
 using Description = Owned<dnnl_primitive_desc, dnnl_primitive_desc_destroy>;
 using Primitive = Owned<dnnl_primitive, dnnl_primitive_destroy>;
 
@@ -66,17 +64,13 @@ bool describe(MatrixLayout& layout,
 const_dnnl_memory_desc_t of(const MatrixLayout& layout) {
   return layout.get();
 }
-dnnl_status_t append_sum(dnnl_post_ops_t ops) {
-  return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
-}
 bool describe_product(Description& description,
                       const MatrixLayout& x,
                       const MatrixLayout& w,
                       const MatrixLayout& y,
-                      const Attributes& attributes,
                       const Engine& engine) {
   return create(description, dnnl_matmul_primitive_desc_create, engine.get(), of(x), of(w), nullptr,
-                of(y), attributes.get());
+                of(y), nullptr);
 }
 #else
 using MatrixLayout = dnnl_memory_desc_t;
@@ -89,75 +83,49 @@ bool describe(MatrixLayout& layout,
 const dnnl_memory_desc_t* of(const MatrixLayout& layout) {
   return &layout;
 }
-dnnl_status_t append_sum(dnnl_post_ops_t ops) {
-  return dnnl_post_ops_append_sum(ops, 1.0f);
-}
 bool describe_product(Description& description,
                       const MatrixLayout& x,
                       const MatrixLayout& w,
                       const MatrixLayout& y,
-                      const Attributes& attributes,
                       const Engine& engine) {
   dnnl_matmul_desc_t product;
   return dnnl_matmul_desc_init(&product, of(x), of(w), nullptr, of(y)) == dnnl_success &&
          create(description, dnnl_primitive_desc_create,
-                static_cast<const_dnnl_op_desc_t>(&product), attributes.get(), engine.get(),
-                nullptr);
+                static_cast<const_dnnl_op_desc_t>(&product), nullptr, engine.get(), nullptr);
 }
 #endif
 
-/// Products of one shape. The library keeps the code that it makes for a shape, so making one anew
-/// costs about as much as 0.1 % of the product.
-class Bf16Product {
- public:
-  explicit Bf16Product(const Bf16GemmTask& task) : task_(task) {}
-
-  bool prepare() {
-    const dnnl_dims_t x_dims = {task_.n_tokens, task_.k}, x_strides = {task_.x_stride, 1};
-    const dnnl_dims_t w_dims = {task_.k, task_.n_rows}, w_strides = {1, task_.w_stride};
-    const dnnl_dims_t y_dims = {task_.n_tokens, task_.n_rows}, y_strides = {task_.y_stride, 1};
-    return create(engine_, dnnl_engine_create, dnnl_cpu, std::size_t{0}) &&
-           create(stream_, dnnl_stream_create, engine_.get(), dnnl_stream_default_flags) &&
-           describe(x_, x_dims, x_strides, dnnl_bf16) &&
-           describe(w_, w_dims, w_strides, dnnl_bf16) && describe(y_, y_dims, y_strides, dnnl_f32);
-  }
-
-  /// y = dot(x, w), or y += dot(x, w).
-  enum class Into : std::uint8_t { empty, sum };
-  bool run(const std::uint16_t* x, Into into) const {
-    Attributes attributes;
-    PostOps ops;
-    if (!create(attributes, dnnl_primitive_attr_create) || !create(ops, dnnl_post_ops_create))
-      return false;
-    if (into == Into::sum &&
-        (append_sum(ops.get()) != dnnl_success ||
-         dnnl_primitive_attr_set_post_ops(attributes.get(), ops.get()) != dnnl_success))
-      return false;
-    Description description;
-    Primitive primitive;
-    Memory x_memory, w_memory, y_memory;
-    if (!describe_product(description, x_, w_, y_, attributes, engine_) ||
-        !create(primitive, dnnl_primitive_create, description.get()) || !place(x_memory, x_, x) ||
-        !place(w_memory, w_, task_.w) || !place(y_memory, y_, task_.y))
-      return false;
-    const dnnl_exec_arg_t operands[] = {{DNNL_ARG_SRC, x_memory.get()},
-                                        {DNNL_ARG_WEIGHTS, w_memory.get()},
-                                        {DNNL_ARG_DST, y_memory.get()}};
-    return dnnl_primitive_execute(primitive.get(), stream_.get(), 3, operands) == dnnl_success &&
-           dnnl_stream_wait(stream_.get()) == dnnl_success;
-  }
-
- private:
+// The library keeps the code that it makes for a shape, so making a product anew costs about as
+// much as 0.1 % of it.
+bool multiply_bf16(const Bf16GemmTask& task) {
+  const dnnl_dims_t x_dims = {task.n_tokens, task.k}, x_strides = {task.x_stride, 1};
+  const dnnl_dims_t w_dims = {task.k, task.n_rows}, w_strides = {1, task.w_stride};
+  const dnnl_dims_t y_dims = {task.n_tokens, task.n_rows}, y_strides = {task.y_stride, 1};
+  Engine engine;
+  Stream stream;
+  MatrixLayout x{}, w{}, y{};
+  Description description;
+  Primitive primitive;
+  if (!create(engine, dnnl_engine_create, dnnl_cpu, std::size_t{0}) ||
+      !create(stream, dnnl_stream_create, engine.get(), dnnl_stream_default_flags) ||
+      !describe(x, x_dims, x_strides, dnnl_bf16) || !describe(w, w_dims, w_strides, dnnl_bf16) ||
+      !describe(y, y_dims, y_strides, dnnl_f32) ||
+      !describe_product(description, x, w, y, engine) ||
+      !create(primitive, dnnl_primitive_create, description.get()))
+    return false;
+  Memory x_memory, w_memory, y_memory;
   // The library reads operands through pointers that are not const.
-  bool place(Memory& memory, const MatrixLayout& layout, const void* data) const {
-    return create(memory, dnnl_memory_create, of(layout), engine_.get(), const_cast<void*>(data));
-  }
-
-  const Bf16GemmTask& task_;
-  Engine engine_;
-  Stream stream_;
-  MatrixLayout x_{}, w_{}, y_{};
-};
+  const auto place = [&engine](Memory& memory, const MatrixLayout& layout, const void* data) {
+    return create(memory, dnnl_memory_create, of(layout), engine.get(), const_cast<void*>(data));
+  };
+  if (!place(x_memory, x, task.x) || !place(w_memory, w, task.w) || !place(y_memory, y, task.y))
+    return false;
+  const dnnl_exec_arg_t operands[] = {{DNNL_ARG_SRC, x_memory.get()},
+                                      {DNNL_ARG_WEIGHTS, w_memory.get()},
+                                      {DNNL_ARG_DST, y_memory.get()}};
+  return dnnl_primitive_execute(primitive.get(), stream.get(), 3, operands) == dnnl_success &&
+         dnnl_stream_wait(stream.get()) == dnnl_success;
+}
 
 }  // namespace
 
@@ -179,9 +147,7 @@ bool multiply_onednn(const GemmTask& task) {
 
 bool multiply_onednn_bf16(const Bf16GemmTask& task) {
   const OneThread one_thread;
-  Bf16Product product(task);
-  return product.prepare() && product.run(task.low, Bf16Product::Into::empty) &&
-         product.run(task.high, Bf16Product::Into::sum);
+  return multiply_bf16(task);
 }
 
 }  // namespace runnel::cpu

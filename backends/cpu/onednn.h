@@ -33,13 +33,14 @@ struct GemmTask {
 /// scale, and may depend on n_tokens. False when the library refuses.
 bool multiply_onednn(const GemmTask& task);
 
-/// y[t][n] = dot(high[t] + low[t], w[n]): bf16, summed in f32. A float as the sum of two bf16 has
-/// 16 bits, so that a product differs from that of the floats no more than one in f32 does.
+/// The same in bf16, summed in f32.
 struct Bf16GemmTask {
   float* y;
-  std::int64_t y_stride;                // floats
-  const std::uint16_t *high, *low, *w;  // bf16
-  std::int64_t x_stride, w_stride;      // values
+  std::int64_t y_stride;  // floats
+  const std::uint16_t* x;
+  std::int64_t x_stride;  // values
+  const std::uint16_t* w;
+  std::int64_t w_stride;
   std::int64_t n_tokens, n_rows, k;
 };
 

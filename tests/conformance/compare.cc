@@ -18,8 +18,9 @@ struct Row {
 
 // First match wins. Kernels may round activations to 8-bit blocks where the weights are quantised
 // (half a step of a block's maximum / 127 moves a dot product by 0.7 % of its size, and one of a
-// few thousand results by 4 such deviations), and to f16 or bf16 where the weights are; elsewhere
-// only the order of f32 additions is free.
+// few thousand results by 4 such deviations), and to f16 or bf16 where the weights are (bf16: by up
+// to 2^-9 of each value, 0.1 % of a dot product); elsewhere only the order of f32 additions is
+// free.
 constexpr Row kTolerances[] = {
     // copies and single roundings
     {Op::embed, kAnyType, 1e-6},
@@ -28,16 +29,16 @@ constexpr Row kTolerances[] = {
     // matrix products
     {Op::matmul, DType::f32, 1e-4},
     {Op::matmul, DType::f16, 2e-3},
-    {Op::matmul, DType::bf16, 2e-3},
+    {Op::matmul, DType::bf16, 2e-2},
     {Op::matmul, kAnyType, 4e-2},
     {Op::moe_matmul, DType::f32, 1e-4},
     {Op::moe_matmul, DType::f16, 2e-3},
-    {Op::moe_matmul, DType::bf16, 2e-3},
+    {Op::moe_matmul, DType::bf16, 2e-2},
     {Op::moe_matmul, kAnyType, 4e-2},
     // a product of two products: both errors, and a heavier tail
     {Op::matmul_swiglu, DType::f32, 2e-4},
     {Op::matmul_swiglu, DType::f16, 5e-3},
-    {Op::matmul_swiglu, DType::bf16, 5e-3},
+    {Op::matmul_swiglu, DType::bf16, 6e-2},
     {Op::matmul_swiglu, kAnyType, 1.5e-1},
     // queries and weights of the softmax in 8 bits where keys and values are coarser still, else
     // in 15 and 16

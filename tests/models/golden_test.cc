@@ -44,7 +44,7 @@ TEST_CASE("GoldenModels: bf16 weights reproduce the reference logits") {
       CAPTURE(model);
       CAPTURE(backend);
       // Other backends may round activations to 16 bits.
-      CHECK(worst_error(model, "bf16", backend) < (backend == "reference" ? 2e-3 : 3e-2));
+      CHECK(worst_error(model, "bf16", backend) < (backend == "reference" ? 2e-3 : 6e-2));
     }
 }
 

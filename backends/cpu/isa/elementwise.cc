@@ -31,6 +31,17 @@ void to_f16(const float* src, void* dst, int64_t n) {
   memcpy(half + i, last, static_cast<size_t>(n - i) * sizeof(uint16_t));
 }
 
+// NaN stays one.
+void to_bf16(const float* src, void* dst, int64_t n) {
+  auto* half = static_cast<uint16_t*>(dst);
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    memcpy(&bits, src + i, sizeof bits);
+    const uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16;
+    half[i] = static_cast<uint16_t>(src[i] == src[i] ? rounded : bits >> 16 | 0x40u);
+  }
+}
+
 void add_rows(float* out, const float* a, const float* b, int64_t n) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(out + i, add(load(a + i), load(b + i)));

@@ -19,6 +19,9 @@ void pack_tile(const Chunk* rows,
 void from_f16(const void* src, float* dst, int64_t n);
 void from_bf16(const void* src, float* dst, int64_t n);
 void to_f16(const float* src, void* dst, int64_t n);
+void to_bf16(const float* src, void* dst, int64_t n);
+void pack_bf16_tile(
+    const uint16_t* rows, int64_t n_tokens, int64_t k, uint8_t* tiles, int64_t piece_bytes);
 void add_rows(float* out, const float* a, const float* b, int64_t n);
 void swiglu(float* out, const float* gate, const float* up, int64_t n);
 void rms_norm(float* out, const float* x, const float* weight, int64_t n, float eps);
@@ -53,47 +56,51 @@ constexpr int kTileWord = 4;
 
 /// Order of the groups in panels and tiles: chain by chain, and the chains so that the sums of
 /// neighbours are halves, quarters and pairs of all chains.
-struct PanelOrder {
-  int64_t first[kChains];  // place of each chain's first group
+template <int64_t chains>
+struct ChainOrder {
+  static constexpr int64_t kCount = chains;
+  static constexpr int kLevels = chains == 8 ? 3 : 4;  // of the tree of sums
+  int64_t first[chains];                               // place of each chain's first group
   int64_t n_groups;
   /// The chain in place j: the bits of j reversed.
-  static inline int64_t chain(int64_t j) { return (j & 1) << 2 | (j & 2) | j >> 2; }
-  explicit inline PanelOrder(int64_t n) : n_groups(n) {
-    for (int64_t j = 0, next = 0; j < kChains; next += count(j++)) first[chain(j)] = next;
+  static inline int64_t chain(int64_t j) {
+    const int64_t eight = (j & 1) << 2 | (j & 2) | (j >> 2 & 1);
+    return chains == 8 ? eight : eight << 1 | j >> 3;
+  }
+  explicit inline ChainOrder(int64_t n) : n_groups(n) {
+    for (int64_t j = 0, next = 0; j < chains; next += count(j++)) first[chain(j)] = next;
   }
   /// Groups of the chain in place j.
-  inline int64_t count(int64_t j) const { return (n_groups + kChains - 1 - chain(j)) / kChains; }
-  inline int64_t place(int64_t group) const { return first[group % kChains] + group / kChains; }
+  inline int64_t count(int64_t j) const { return (n_groups + chains - 1 - chain(j)) / chains; }
+  inline int64_t place(int64_t group) const { return first[group % chains] + group / chains; }
 };
+using PanelOrder = ChainOrder<kChains>;
 
 /// Sums the groups [task.first, task.last) of all chains. Sums: the chain sums of a block of rows
-/// and tokens; held [4]: the chain under way last. add_group(place, chain) adds one group's
-/// products; returns true with the result in `chain` when all groups are in.
-template <class Sums, class AddGroup>
-inline bool sum_chains(const PanelTask& task,
-                       const PanelOrder& order,
-                       Sums* held,
-                       Sums& chain,
-                       const AddGroup& add_group) {
+/// and tokens; held [levels + 1]: the chain under way last. add_group(place, chain) adds one
+/// group's products; returns true with the result in `chain` when all groups are in.
+template <class Order, class Sums, class AddGroup>
+inline bool sum_chains(
+    const PanelTask& task, const Order& order, Sums* held, Sums& chain, const AddGroup& add_group) {
   int64_t j = 0, start = 0;
   while (task.first > 0 && start + order.count(j) <= task.first) start += order.count(j++);
-  for (; j < kChains; ++j) {
+  for (; j < Order::kCount; ++j) {
     const int64_t end = start + order.count(j);
     int64_t place = task.first > start ? task.first : start;
     if (place == task.last && task.last < order.n_groups) return false;
     if (place > start)
-      chain = held[3];
+      chain = held[Order::kLevels];
     else
       chain.clear();
     for (const int64_t to = task.last < end ? task.last : end; place < to; ++place)
       add_group(place, chain);
     if (place < end) {
-      held[3] = chain;
+      held[Order::kLevels] = chain;
       return false;
     }
     int level = 0;
     for (; (j >> level) & 1; ++level) chain.add_to(held[level]);
-    if (j + 1 < kChains) held[level] = chain;
+    if (j + 1 < Order::kCount) held[level] = chain;
     start = end;
   }
   return true;

@@ -4,48 +4,10 @@
 #include <stdint.h>
 
 #include "backends/cpu/isa/ceilings.h"
+#include "backends/cpu/isa/fast.h"
 #include "backends/cpu/isa/tile_task.h"
 
 namespace runnel::cpu {
-
-/// Weight formats with their own dot kernels, in the order of Kernels::matmul.
-enum class Fast : uint8_t {
-  f32,
-  f16,
-  bf16,
-  q8_0,
-  q4_0,
-  q4_1,
-  q5_0,
-  q5_1,
-  iq4_nl,
-  q2_k,
-  q3_k,
-  q4_k,
-  q5_k,
-  q6_k,
-  iq4_xs,
-  count
-};
-inline constexpr int kFastCount = static_cast<int>(Fast::count);
-inline constexpr bool is_quantised(Fast format) {
-  return format >= Fast::q8_0;
-}
-
-/// Values per scale of a quantised format.
-inline constexpr int group_of(Fast format) {
-  const bool small = format == Fast::q2_k || format == Fast::q3_k || format == Fast::q6_k;
-  return small ? 16 : 32;
-}
-
-// Quantised products are defined in one order, whatever the kernel, the number of tokens and the
-// ISA level. Weights are groups of 32 (or 16) values with a scale and perhaps a minimum; group g
-// belongs to chain g % 8, and
-//   chain[c] = sum over its groups, ascending: fma(dot, w_scale * x_scale, .),
-//                                             then fma(w_min, x_scale * sum of x, .)
-//   y = ((c0 + c4) + (c2 + c6)) + ((c1 + c5) + (c3 + c7)),
-// where dot is exact in integers.
-inline constexpr int64_t kChains = 8;
 
 /// y[t][n] = dot(x[t], w[n]) for n < n_rows, t < n_tokens. Each element is accumulated in the same
 /// order whatever n_rows and n_tokens are.
@@ -56,7 +18,7 @@ struct MatmulTask {
   int64_t w_stride;        // bytes
   int64_t n_rows;          // weight rows
   int64_t k;               // values per row
-  const uint8_t* x;        // f32 rows, or rows of Chunks
+  const uint8_t* x;        // f32 rows, or rows of Chunks or bf16 (rounds_input())
   int64_t x_stride;        // bytes; row of token t starts at x + x_index[t] * x_stride
   int64_t n_tokens;        // rows of x
   const int32_t* x_index;  // null: t
@@ -77,10 +39,14 @@ struct alignas(64) Chunk {
   float scaled_half_sum[32];
 };
 
-/// Products with packed weights go through k in pieces that stay in the L1 cache.
-inline constexpr int64_t kPieceValues = 512;
+/// Products with packed weights go through k in pieces that stay in the L1 cache, of so many
+/// values.
+inline constexpr int64_t piece_values(int group) {
+  return group == 2 ? 256 : 512;
+}
 /// A tile: up to kPanelTokens tokens of a piece, in groups of `group` values, in the order of
-/// PanelOrder. The tiles of all tokens follow each other; then those of the next piece.
+/// PanelOrder. The tiles of all tokens follow each other; then those of the next piece. Groups of
+/// two: [pair][kPanelTokens][2] bf16.
 inline constexpr int64_t kPanelTokens = 6;
 template <int group>
 struct alignas(64) TileGroup {
@@ -90,15 +56,17 @@ struct alignas(64) TileGroup {
   float scaled_sum[kPanelTokens];  // scale * sum
 };
 inline constexpr int64_t tile_bytes(int group) {
-  return group == 32 ? kPieceValues / 32 * int64_t{sizeof(TileGroup<32>)}
-                     : kPieceValues / 16 * int64_t{sizeof(TileGroup<16>)};
+  const auto bytes = group == 32   ? sizeof(TileGroup<32>)
+                     : group == 16 ? sizeof(TileGroup<16>)
+                                   : 2 * kPanelTokens * sizeof(uint16_t);
+  return piece_values(group) / group * static_cast<int64_t>(bytes);
 }
 
 /// Weight rows packed together.
 inline constexpr int64_t kPanelRows = 32;
-/// Bytes of a packed panel, whatever the format: a byte per value, a scale and a minimum per 16.
-inline constexpr int64_t panel_bytes(int64_t k) {
-  return kPanelRows * (k + k / 16 * 8);
+/// Bytes of a packed panel: two per value of bf16; else one, and a scale and a minimum per 16.
+inline constexpr int64_t panel_bytes(Fast format, int64_t k) {
+  return kPanelRows * (format == Fast::bf16_dots ? (k + 1) / 2 * 4 : k + k / 16 * 8);
 }
 
 /// y[t][n] = dot(x[t], w[n]) for n < n_rows <= kPanelRows, t < n_tokens <= kPanelTokens, a piece at
@@ -112,8 +80,8 @@ struct PanelTask {
   int64_t first, last;
   float* sums;  // [kPanelSums], 64-byte aligned; kept from piece to piece
 };
-/// The chain under way, and sums of 1, 2 and 4 chains that wait for their neighbours.
-inline constexpr int64_t kPanelSums = 4 * kPanelRows * kPanelTokens;
+/// The chain under way, and sums of 1, 2, 4 and 8 chains that wait for their neighbours.
+inline constexpr int64_t kPanelSums = 5 * kPanelRows * kPanelTokens;
 
 /// Causal attention of the query heads that share one KV head, for consecutive tokens. Keys are
 /// taken page by page, so each row's result is independent of n_tokens.
@@ -151,12 +119,12 @@ struct ConvTask {
 
 /// Functions of one ISA level. All of them work on the calling thread and allocate nothing.
 struct Kernels {
-  /// One per Fast format; x is f32 for the first three, else Chunks.
+  /// One per Fast format; bf16_dots only where the CPU has it.
   MatmulFunction matmul[kFastCount];
   /// x [k] f32 -> Chunks.
   void (*quantize)(const float* x, int64_t k, Chunk* out);
-  /// Products of packed weights with tiles of tokens; null for float formats and at levels without
-  /// them. pack_panel: weight rows as in MatmulTask, n_rows <= kPanelRows, to panel_bytes(k) bytes.
+  /// Products of packed weights with tiles of tokens; null for formats and levels without them.
+  /// pack_panel: weight rows as in MatmulTask, n_rows <= kPanelRows, to panel_bytes() bytes.
   void (*pack_panel[kFastCount])(
       const uint8_t* w, int64_t w_stride, int64_t n_rows, int64_t k, void* panel);
   void (*panel[kFastCount])(const PanelTask& task);
@@ -169,10 +137,14 @@ struct Kernels {
                     int64_t k,
                     uint8_t* tiles,
                     int64_t piece_bytes);
-  /// n values of f16 or bf16 -> f32, and f32 -> f16 (nearest even).
+  /// The same for groups of two; rows: of bf16, padded_bf16(k) values apart.
+  void (*pack_bf16_tile)(
+      const uint16_t* rows, int64_t n_tokens, int64_t k, uint8_t* tiles, int64_t piece_bytes);
+  /// n values of f16 or bf16 -> f32, and back (nearest even).
   void (*from_f16)(const void* src, float* dst, int64_t n);
   void (*from_bf16)(const void* src, float* dst, int64_t n);
   void (*to_f16)(const float* src, void* dst, int64_t n);
+  void (*to_bf16)(const float* src, void* dst, int64_t n);
   void (*add)(float* out, const float* a, const float* b, int64_t n);
   /// out = gate / (1 + exp(-gate)) * up
   void (*swiglu)(float* out, const float* gate, const float* up, int64_t n);

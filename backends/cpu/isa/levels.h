@@ -27,7 +27,8 @@ extern const Kernels kKernels;
 }
 namespace avx512 {
 extern const Kernels kKernels;
-}
+extern const Kernels kBf16Kernels;
+}  // namespace avx512
 #elif defined(__aarch64__)
 namespace dotprod {
 extern const Kernels kKernels;
@@ -37,7 +38,7 @@ extern const Kernels kKernels;
 }
 #endif
 
-enum class Isa : uint8_t { baseline, avx2, avxvnni, avx512, dotprod, i8mm };
+enum class Isa : uint8_t { baseline, avx2, avxvnni, avx512, avx512bf16, dotprod, i8mm };
 
 struct IsaLevel {
   Isa isa;
@@ -54,6 +55,7 @@ inline constexpr IsaLevel kIsaLevels[] = {
     {Isa::avx2, "avx2", "avx2", "AVX2", &avx2::kKernels},
     {Isa::avxvnni, "avxvnni", "avxvnni", "AVX-VNNI", &avxvnni::kKernels},
     {Isa::avx512, "avx512", "avx512vnni", "AVX-512 VNNI", &avx512::kKernels},
+    {Isa::avx512bf16, "avx512bf16", "avx512bf16", "AVX-512 BF16", &avx512::kBf16Kernels},
 #elif defined(__aarch64__)
     {Isa::dotprod, "dotprod", "dotprod", "NEON dotprod", &dotprod::kKernels},
     {Isa::i8mm, "i8mm", "i8mm", "NEON i8mm", &i8mm::kKernels},
@@ -78,10 +80,12 @@ inline bool can_run(Isa isa) {
   if (isa == Isa::avxvnni)
     return has_avx2 && (has_avx_vnni() || (__builtin_cpu_supports("avx512vl") &&
                                            __builtin_cpu_supports("avx512vnni")));
-  if (isa == Isa::avx512)
-    return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vnni");
+  const bool has_avx512 =
+      has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512vnni");
+  if (isa == Isa::avx512) return has_avx512;
+  if (isa == Isa::avx512bf16) return has_avx512 && __builtin_cpu_supports("avx512bf16");
 #elif defined(__aarch64__)
   const bool has_dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
   if (isa == Isa::dotprod) return has_dotprod;

@@ -41,7 +41,7 @@ void panel(const PanelTask& task) {
   template void matmul_rows<Format>(const MatmulTask&);                               \
   template void pack_panel<Format>(const uint8_t*, int64_t, int64_t, int64_t, void*); \
   template void panel<Format>(const PanelTask&);                                      \
-  static_assert(kPanelGroupBytes<Format> <= panel_bytes(Format::kGroup));
+  static_assert(kPanelGroupBytes<Format> <= panel_bytes(Fast::q8_0, Format::kGroup));
 #else
 #define RUNNEL_PRODUCTS(Format) template void matmul_rows<Format>(const MatmulTask&);
 #endif

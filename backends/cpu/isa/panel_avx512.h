@@ -67,6 +67,18 @@ struct Block {
   }
 };
 
+template <int T>
+inline void store_block(const PanelTask& task, const Block<T>& sums) {
+  const uint32_t rows = task.n_rows < kPanelRows ? (1u << task.n_rows) - 1 : ~0u;
+#pragma GCC unroll 6
+  for (int t = 0; t < T; ++t)
+    if (t < task.n_tokens) {
+      float* y = task.y + t * task.y_stride;
+      _mm512_mask_storeu_ps(y, static_cast<__mmask16>(rows), sums.rows[0][t]);
+      _mm512_mask_storeu_ps(y + 16, static_cast<__mmask16>(rows >> 16), sums.rows[1][t]);
+    }
+}
+
 // Adds one group's products to a chain of each row and token.
 template <class Format, int T>
 inline void add_group(const uint8_t* w, const TileGroup<Format::kGroup>& x, Block<T>& chain) {
@@ -109,17 +121,9 @@ void multiply_panel(const PanelTask& task) {
   const auto add = [&](int64_t place, Block<T>& sums) {
     add_group<Format, T>(w + place * kPanelGroupBytes<Format>, x[place], sums);
   };
-  if (!sum_chains(task, PanelOrder(task.k / Format::kGroup), reinterpret_cast<Block<T>*>(task.sums),
-                  chain, add))
-    return;
-  const uint32_t rows = task.n_rows < kPanelRows ? (1u << task.n_rows) - 1 : ~0u;
-#pragma GCC unroll 6
-  for (int t = 0; t < T; ++t)
-    if (t < task.n_tokens) {
-      float* y = task.y + t * task.y_stride;
-      _mm512_mask_storeu_ps(y, static_cast<__mmask16>(rows), chain.rows[0][t]);
-      _mm512_mask_storeu_ps(y + 16, static_cast<__mmask16>(rows >> 16), chain.rows[1][t]);
-    }
+  if (sum_chains(task, PanelOrder(task.k / Format::kGroup), reinterpret_cast<Block<T>*>(task.sums),
+                 chain, add))
+    store_block(task, chain);
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

@@ -103,7 +103,7 @@ void pack_groups(const Chunk* rows,
                  int64_t k,
                  uint8_t* tiles,
                  int64_t piece_bytes) {
-  constexpr int64_t kPerPiece = kPieceValues / group;
+  constexpr int64_t kPerPiece = piece_values(group) / group;
   const int64_t n_groups = k / group, per_chunk = kChunkValues / group;
   const PanelOrder order(n_groups);
   for (int64_t g = 0; g < n_groups; ++g) {
@@ -149,6 +149,24 @@ void pack_tile(const Chunk* rows,
                int64_t piece_bytes) {
   const auto pack = group == 32 ? pack_groups<32> : pack_groups<16>;
   pack(rows, row_chunks, n_tokens, k, tiles, piece_bytes);
+}
+
+void pack_bf16_tile(
+    const uint16_t* rows, int64_t n_tokens, int64_t k, uint8_t* tiles, int64_t piece_bytes) {
+  constexpr int64_t kPerPiece = piece_values(2) / 2;
+  struct Pair {
+    uint16_t value[kPanelTokens][2];
+  };
+  const ChainOrder<kBf16Chains> order((k + 1) / 2);
+  for (int64_t pair = 0; pair < order.n_groups; ++pair) {
+    const int64_t place = order.place(pair);
+    Pair& to = reinterpret_cast<Pair*>(tiles + place / kPerPiece * piece_bytes)[place % kPerPiece];
+    for (int64_t t = 0; t < kPanelTokens; ++t)
+      if (t < n_tokens)
+        memcpy(to.value[t], rows + t * padded_bf16(k) + 2 * pair, sizeof to.value[t]);
+      else
+        memset(to.value[t], 0, sizeof to.value[t]);
+  }
 }
 
 }  // namespace runnel::cpu::RUNNEL_ISA

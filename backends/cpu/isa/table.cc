@@ -11,6 +11,7 @@
 #include "backends/cpu/formats/q5_k.h"
 #include "backends/cpu/formats/q6_k.h"
 #include "backends/cpu/formats/q8_0.h"
+#include "backends/cpu/isa/bf16_dots.h"
 #include "backends/cpu/isa/functions.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
@@ -21,21 +22,24 @@ namespace runnel::cpu::RUNNEL_ISA {
       function<IQ4_NL>, function<Q2_K>, function<Q3_K>, function<Q4_K>, function<Q5_K>, \
       function<Q6_K>, function<IQ4_XS>
 
-extern const Kernels kKernels;
-const Kernels kKernels = {
-    {matmul_f32, matmul_f16, matmul_bf16, RUNNEL_FORMATS(matmul_rows)},
+namespace {
+
+constexpr Kernels kFunctions = {
+    {matmul_f32, matmul_f16, matmul_bf16, nullptr, RUNNEL_FORMATS(matmul_rows)},
     quantize,
 #if RUNNEL_SIMD_BITS >= 256 || defined(__ARM_FEATURE_DOTPROD)
-    {nullptr, nullptr, nullptr, RUNNEL_FORMATS(pack_panel)},
-    {nullptr, nullptr, nullptr, RUNNEL_FORMATS(panel)},
+    {nullptr, nullptr, nullptr, nullptr, RUNNEL_FORMATS(pack_panel)},
+    {nullptr, nullptr, nullptr, nullptr, RUNNEL_FORMATS(panel)},
 #else
     {},
     {},
 #endif
     pack_tile,
+    pack_bf16_tile,
     from_f16,
     from_bf16,
     to_f16,
+    to_bf16,
     add_rows,
     swiglu,
     rms_norm,
@@ -50,5 +54,24 @@ const Kernels kKernels = {
     rotate,
     {read_floats, int8_chains, bf16_chains_if_any, f32_chains},
 };
+
+#if RUNNEL_SIMD_BITS == 512
+constexpr Kernels with_bf16_dots(Kernels kernels) {
+  constexpr auto kFormat = static_cast<int>(Fast::bf16_dots);
+  kernels.matmul[kFormat] = avx512bf16::matmul_bf16_dots;
+  kernels.pack_panel[kFormat] = avx512bf16::pack_bf16_panel;
+  kernels.panel[kFormat] = avx512bf16::bf16_panel;
+  return kernels;
+}
+#endif
+
+}  // namespace
+
+extern const Kernels kKernels;
+constinit const Kernels kKernels = kFunctions;
+#if RUNNEL_SIMD_BITS == 512
+extern const Kernels kBf16Kernels;
+constinit const Kernels kBf16Kernels = with_bf16_dots(kFunctions);
+#endif
 
 }  // namespace runnel::cpu::RUNNEL_ISA

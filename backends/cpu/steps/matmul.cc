@@ -9,7 +9,7 @@
 namespace runnel::cpu::steps {
 namespace {
 
-// Everything but the weight rows and y. Quantises x when needed, and waits for it.
+// Everything but the weight rows and y. Rounds x when needed, and waits for it.
 MatmulTask prepare_input(const Step& step, const StepContext& context, std::int64_t n_rows) {
   const Operand& x = step.in[0];
   MatmulTask task{};
@@ -17,48 +17,47 @@ MatmulTask prepare_input(const Step& step, const StepContext& context, std::int6
   task.n_tokens = n_rows;
   task.x_stride = prepared_row_bytes(step.format, task.k);
   task.x = reinterpret_cast<const std::uint8_t*>(x.data);
-  if (takes_library_bf16(step, n_rows)) {
-    task.x = reinterpret_cast<const std::uint8_t*>(context.shared);
-    task.x_stride = task.k * std::int64_t{sizeof(std::uint16_t)};
-    split_rows(step, context, n_rows, context.shared);
-    context.pool.barrier();
-  }
-  if (!is_quantised(step.format)) return task;
+  if (!rounds_input(step.format)) return task;
   task.x = reinterpret_cast<const std::uint8_t*>(context.shared);
   if (!step.input_ready) {
     if (takes_panels(step, n_rows))
       pack_tiles(step, context, n_rows, context.shared);
     else
-      quantise_rows(step, context, n_rows, context.shared);
+      round_rows(step, context, n_rows, context.shared);
     context.pool.barrier();
   }
   return task;
 }
 
-Scratch product_scratch(const Graph& graph, const Node& node, std::size_t extra) {
+Scratch product_scratch(const Graph& graph, const Node& node, Fast format, std::size_t extra) {
   const Value &x = graph.value(node.in[0]), &w = graph.value(node.in[1]);
-  const Fast format = fast_format(w.dtype);
   const std::int64_t k = x.shape.cols(), max_rows = x.shape[0];
   Scratch scratch;
   scratch.own = align_up(slab_bytes(w.dtype, k, max_rows), 64) + extra;
-  if (is_quantised(format)) {
+  if (rounds_input(format)) {
     scratch.shared = static_cast<std::size_t>(prepared_row_bytes(format, k) * max_rows);
     if (max_rows >= kPanelMinTokens) {
       scratch.shared = std::max(scratch.shared, tiles_bytes(format, k, max_rows));
-      scratch.own = std::max(scratch.own, panel_scratch_bytes(k));
+      scratch.own = std::max(scratch.own, panel_scratch_bytes(format, k));
     }
   }
   return scratch;
 }
 
 std::size_t slab_of(const Step& step, const Operand& w) {
-  const bool library = step.product == Product::library || step.product == Product::library_bf16;
-  const std::size_t bytes = library ? gemm_slab_bytes(w.dtype, w.cols())
-                                    : slab_bytes(w.dtype, w.cols(), step.in[0].shape[0]);
+  const std::size_t bytes = step.product == Product::library
+                                ? gemm_slab_bytes(w.dtype, w.cols())
+                                : slab_bytes(w.dtype, w.cols(), step.in[0].shape[0]);
   return align_up(bytes, 64);
 }
 
-std::size_t up_bytes(std::int64_t max_rows, std::int64_t slab_rows) {
+Fast format_of(const Graph& graph, const Node& node) {
+  return fast_format(graph.value(node.in[1]).dtype);
+}
+
+// Of the up rows of a task.
+std::size_t up_bytes(const Graph& graph, const Node& node, std::int64_t slab_rows) {
+  const std::int64_t max_rows = graph.value(node.in[0]).shape[0];
   const std::int64_t few = std::min(max_rows, kManyTokens - 1) * kMostRows;
   return sizeof(float) * static_cast<std::size_t>(std::max(max_rows * slab_rows, few));
 }
@@ -66,7 +65,11 @@ std::size_t up_bytes(std::int64_t max_rows, std::int64_t slab_rows) {
 }  // namespace
 
 Scratch matmul_scratch(const Graph& graph, const Node& node) {
-  return product_scratch(graph, node, 0);
+  return product_scratch(graph, node, format_of(graph, node), 0);
+}
+
+Scratch matmul_bf16_scratch(const Graph& graph, const Node& node) {
+  return product_scratch(graph, node, Fast::bf16_dots, 0);
 }
 
 void matmul(const Step& step, const StepContext& context) {
@@ -74,7 +77,7 @@ void matmul(const Step& step, const StepContext& context) {
   const std::int64_t n_rows = step.in[0].rows(context.params.n_tokens), n_out = w.shape[0];
   MatmulTask task = prepare_input(step, context, n_rows);
   const bool panels = takes_panels(step, n_rows);
-  const std::int64_t grain = panels ? panels_per_task(task.k) * kPanelRows
+  const std::int64_t grain = panels ? panels_per_task(step.format, task.k) * kPanelRows
                                     : rows_per_task(step, n_out, n_rows, context.pool.size());
   for (std::int64_t first; (first = context.take_task() * grain) < n_out;) {
     task.y = out.row(0) + first;
@@ -94,22 +97,18 @@ void matmul(const Step& step, const StepContext& context) {
 }
 
 Scratch matmul_swiglu_scratch(const Graph& graph, const Node& node) {
-  return product_scratch(graph, node, up_bytes(graph.value(node.in[0]).shape[0], kSlabRows));
+  return product_scratch(graph, node, format_of(graph, node), up_bytes(graph, node, kSlabRows));
+}
+
+Scratch matmul_swiglu_bf16_scratch(const Graph& graph, const Node& node) {
+  return product_scratch(graph, node, Fast::bf16_dots, up_bytes(graph, node, kGemmRows));
 }
 
 Scratch library_scratch(const Graph& graph, const Node& node) {
-  const Value &x = graph.value(node.in[0]), &w = graph.value(node.in[1]);
+  const Value& w = graph.value(node.in[1]);
   Scratch scratch;
   scratch.own = align_up(gemm_slab_bytes(w.dtype, w.shape.cols()), 64);
-  if (node.op == Op::matmul_swiglu) scratch.own += up_bytes(x.shape[0], kGemmRows);
-  return scratch;
-}
-
-Scratch library_bf16_scratch(const Graph& graph, const Node& node) {
-  const Value& x = graph.value(node.in[0]);
-  Scratch scratch = library_scratch(graph, node);
-  scratch.shared =
-      static_cast<std::size_t>(x.shape[0] * x.shape.cols()) * 2 * sizeof(std::uint16_t);
+  if (node.op == Op::matmul_swiglu) scratch.own += up_bytes(graph, node, kGemmRows);
   return scratch;
 }
 
@@ -118,7 +117,7 @@ void matmul_swiglu(const Step& step, const StepContext& context) {
   const std::int64_t n_rows = x.rows(context.params.n_tokens), n_out = gate.shape[0];
   MatmulTask task = prepare_input(step, context, n_rows);
   if (takes_panels(step, n_rows)) {
-    const std::int64_t rows = panels_per_task(task.k) / 2 * kPanelRows;
+    const std::int64_t rows = panels_per_task(step.format, task.k) / 2 * kPanelRows;
     for (std::int64_t first; (first = context.take_task() * rows) < n_out;)
       multiply_swiglu_panels(step, {first, std::min(rows, n_out - first), context.shared, n_rows,
                                     out.row(0) + first, n_out, context.own});

@@ -70,6 +70,17 @@ void gather(const Step& step, const StepContext& context, std::int64_t n_rows, G
   to.begin[0] = 0;
 }
 
+Scratch moe_scratch(const Graph& graph, const Node& node, Fast format) {
+  const Value &x = graph.value(node.in[0]), &w = graph.value(node.in[1]);
+  const std::int64_t max_rows = graph.value(node.out[0]).shape[0], k = w.shape.cols();
+  Scratch scratch;
+  scratch.shared = Gathered::bytes(w.shape[0], max_rows);
+  if (rounds_input(format))
+    scratch.shared += static_cast<std::size_t>(prepared_row_bytes(format, k) * x.shape[0]);
+  scratch.own = slab_bytes(w.dtype, k, max_rows);
+  return scratch;
+}
+
 }  // namespace
 
 Scratch moe_route_scratch(const Graph& graph, const Node& node) {
@@ -103,15 +114,11 @@ void moe_route(const Step& step, const StepContext& context) {
 }
 
 Scratch moe_matmul_scratch(const Graph& graph, const Node& node) {
-  const Value &x = graph.value(node.in[0]), &w = graph.value(node.in[1]);
-  const std::int64_t max_rows = graph.value(node.out[0]).shape[0], k = w.shape.cols();
-  const Fast format = fast_format(w.dtype);
-  Scratch scratch;
-  scratch.shared = Gathered::bytes(w.shape[0], max_rows);
-  if (is_quantised(format))
-    scratch.shared += static_cast<std::size_t>(prepared_row_bytes(format, k) * x.shape[0]);
-  scratch.own = slab_bytes(w.dtype, k, max_rows);
-  return scratch;
+  return moe_scratch(graph, node, fast_format(graph.value(node.in[1]).dtype));
+}
+
+Scratch moe_matmul_bf16_scratch(const Graph& graph, const Node& node) {
+  return moe_scratch(graph, node, Fast::bf16_dots);
 }
 
 void moe_matmul(const Step& step, const StepContext& context) {
@@ -124,10 +131,10 @@ void moe_matmul(const Step& step, const StepContext& context) {
   task.k = w.cols();
   task.x = reinterpret_cast<const std::uint8_t*>(x.data);
   task.x_stride = prepared_row_bytes(step.format, task.k);
-  if (is_quantised(step.format)) {
-    std::byte* quantised = context.shared + Gathered::bytes(w.shape[0], out.shape[0]);
-    quantise_rows(step, context, x.rows(n_tokens), quantised);
-    task.x = reinterpret_cast<const std::uint8_t*>(quantised);
+  if (rounds_input(step.format)) {
+    std::byte* rounded = context.shared + Gathered::bytes(w.shape[0], out.shape[0]);
+    round_rows(step, context, x.rows(n_tokens), rounded);
+    task.x = reinterpret_cast<const std::uint8_t*>(rounded);
   }
   context.pool.barrier();
 

@@ -32,34 +32,13 @@ bool multiply_library(const MatmulTask& task) {
                           task.w_stride / kFloat, task.n_tokens, task.n_rows, task.k});
 }
 
-// Nearest even; NaN stays one.
-std::uint16_t bf16_bits(float value) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  const std::uint32_t rounded = (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16;
-  return static_cast<std::uint16_t>(value == value ? rounded : bits >> 16 | 0x40u);
-}
-
-// What is left of a value that is infinite in bf16 would make it NaN.
-void split_row(const float* x, std::int64_t k, std::uint16_t* high, std::uint16_t* low) {
-  for (std::int64_t i = 0; i < k; ++i) {
-    const std::uint16_t top = bf16_bits(x[i]);
-    const std::uint32_t bits = std::uint32_t{top} << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    const std::uint16_t rest = bf16_bits(x[i] - value);
-    high[i] = top;
-    low[i] = (top & 0x7F80u) == 0x7F80u ? std::uint16_t{0} : rest;
-  }
-}
-
-// REQUIRES: rows of x in order, as split_rows() left them.
+// REQUIRES: rows of x in order, as round_rows() left them.
 bool multiply_library_bf16(const MatmulTask& task) {
-  const auto* high = reinterpret_cast<const std::uint16_t*>(task.x);
-  return multiply_onednn_bf16({task.y, task.y_stride, high, high + task.n_tokens * task.k,
-                               reinterpret_cast<const std::uint16_t*>(task.w), task.k,
-                               task.w_stride / std::int64_t{sizeof(std::uint16_t)}, task.n_tokens,
-                               task.n_rows, task.k});
+  constexpr auto kValue = std::int64_t{sizeof(std::uint16_t)};
+  return multiply_onednn_bf16(
+      {task.y, task.y_stride, reinterpret_cast<const std::uint16_t*>(task.x),
+       task.x_stride / kValue, reinterpret_cast<const std::uint16_t*>(task.w),
+       task.w_stride / kValue, task.n_tokens, task.n_rows, task.k});
 }
 
 }  // namespace
@@ -111,8 +90,9 @@ std::int64_t row_chunks(std::int64_t k) {
 }
 
 std::int64_t prepared_row_bytes(Fast format, std::int64_t k) {
-  return is_quantised(format) ? row_chunks(k) * std::int64_t{sizeof(Chunk)}
-                              : k * std::int64_t{sizeof(float)};
+  if (is_quantised(format)) return row_chunks(k) * std::int64_t{sizeof(Chunk)};
+  if (format == Fast::bf16_dots) return padded_bf16(k) * std::int64_t{sizeof(std::uint16_t)};
+  return k * std::int64_t{sizeof(float)};
 }
 
 std::int64_t rows_per_task(const Step& step,
@@ -125,24 +105,20 @@ std::int64_t rows_per_task(const Step& step,
   return std::clamp<std::int64_t>(even / 4 * 4, 8, kMostRows);
 }
 
-void quantise_rows(const Step& step,
-                   const StepContext& context,
-                   std::int64_t n_rows,
-                   std::byte* dst) {
-  const Operand& x = step.in[0];
-  const std::int64_t k = x.cols(), chunks = row_chunks(k);
-  const Range rows = context.share(n_rows);
-  for (std::int64_t r = rows.begin; r < rows.end; ++r)
-    step.kernels->quantize(x.row(r), k, reinterpret_cast<Chunk*>(dst) + r * chunks);
+void round_row(const Step& step, const float* x, std::int64_t k, std::byte* dst) {
+  if (step.format != Fast::bf16_dots)
+    return step.kernels->quantize(x, k, reinterpret_cast<Chunk*>(dst));
+  step.kernels->to_bf16(x, dst, k);
+  auto* values = reinterpret_cast<std::uint16_t*>(dst);
+  std::fill(values + k, values + padded_bf16(k), std::uint16_t{0});
 }
 
-void split_rows(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst) {
+void round_rows(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst) {
   const Operand& x = step.in[0];
-  const std::int64_t k = x.cols();
-  auto* high = reinterpret_cast<std::uint16_t*>(dst);
+  const std::int64_t row_bytes = prepared_row_bytes(step.format, x.cols());
   const Range rows = context.share(n_rows);
   for (std::int64_t r = rows.begin; r < rows.end; ++r)
-    split_row(x.row(r), k, high + r * k, high + (n_rows + r) * k);
+    round_row(step, x.row(r), x.cols(), dst + r * row_bytes);
 }
 
 std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows) {
@@ -162,11 +138,7 @@ void multiply(
   Fast format = step.format;
   task.w = reinterpret_cast<const std::uint8_t*>(rows);
   task.w_stride = w.row_bytes();
-  if (takes_library_bf16(step, task.n_tokens)) {
-    if (multiply_library_bf16(task)) return;
-    task.x = reinterpret_cast<const std::uint8_t*>(step.in[0].data);
-    task.x_stride = task.k * std::int64_t{sizeof(float)};
-  }
+  if (takes_library_bf16(step, task.n_tokens) && multiply_library_bf16(task)) return;
   if (step.product == Product::decoded || widens(format, task.n_tokens)) {
     auto* decoded = reinterpret_cast<float*>(slab);
     const std::int64_t stride = slab_stride(w.cols());
@@ -176,7 +148,7 @@ void multiply(
     task.w_stride = stride * std::int64_t{sizeof(float)};
     format = Fast::f32;
   }
-  if (takes_library(step, task.n_tokens) && multiply_library(task)) return;
+  if (takes_library_f32(step, task.n_tokens) && multiply_library(task)) return;
   step.kernels->matmul[static_cast<std::size_t>(format)](task);
 }
 

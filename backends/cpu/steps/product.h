@@ -1,5 +1,5 @@
 // A part of a matrix product on one thread: the pieces that matmul, matmul_swiglu and moe_matmul
-// share. Activations are quantised once per step by all threads, into shared scratch.
+// share. Activations are rounded once per step by all threads, into shared scratch.
 #pragma once
 #include "backends/cpu/kernel.h"
 #include "backends/cpu/onednn.h"
@@ -26,27 +26,24 @@ std::int64_t prepared_row_bytes(Fast format, std::int64_t k);
 std::int64_t row_chunks(std::int64_t k);
 
 /// Whether oneDNN multiplies this many rows of x, and in what.
-inline bool takes_library(const Step& step, std::int64_t n_tokens) {
-  return n_tokens >= kGemmTokens &&
-         (step.product == Product::library || step.product == Product::library_bf16);
+inline bool takes_library_f32(const Step& step, std::int64_t n_tokens) {
+  return n_tokens >= kGemmTokens && step.product == Product::library;
 }
 inline bool takes_library_bf16(const Step& step, std::int64_t n_tokens) {
   return n_tokens >= kGemmTokens && step.product == Product::library_bf16;
+}
+inline bool takes_library(const Step& step, std::int64_t n_tokens) {
+  return takes_library_f32(step, n_tokens) || takes_library_bf16(step, n_tokens);
 }
 
 /// The dot kernel for weights of `type`; f32 (after decoding) when it has none of its own.
 Fast fast_format(DType type);
 Product product_for(DType type);
 
-/// This thread's part of quantising rows of x into dst; the caller then waits at the barrier.
-void quantise_rows(const Step& step,
-                   const StepContext& context,
-                   std::int64_t n_rows,
-                   std::byte* dst);
-
-/// This thread's part of splitting the rows of x in two bf16 each: dst [2][n_rows][k], the larger
-/// parts first. The caller then waits at the barrier.
-void split_rows(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst);
+/// One row of x as the step's format wants it, prepared_row_bytes() long. REQUIRES: rounds_input().
+void round_row(const Step& step, const float* x, std::int64_t k, std::byte* dst);
+/// This thread's part of rounding rows of x into dst; the caller then waits at the barrier.
+void round_rows(const Step& step, const StepContext& context, std::int64_t n_rows, std::byte* dst);
 
 /// Bytes of decoded slab a thread needs for weights of this type at `max_rows` rows of x.
 std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows);
@@ -54,8 +51,7 @@ std::size_t slab_bytes(DType type, std::int64_t k, std::int64_t max_rows);
 std::size_t gemm_slab_bytes(DType type, std::int64_t k);
 
 /// Multiplies rows [first, first + n) of w (its leading dimensions flattened) with the rows of x in
-/// `task` and stores to task.y. `task` has everything but the weight; slab: see slab_bytes. Where
-/// takes_library_bf16(), task.x is what split_rows() wrote.
+/// `task` and stores to task.y. `task` has everything but the weight; slab: see slab_bytes.
 void multiply(
     const Step& step, const Operand& w, std::int64_t first, MatmulTask task, std::byte* slab);
 

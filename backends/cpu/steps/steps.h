@@ -32,9 +32,12 @@ Scratch no_scratch(const Graph& graph, const Node& node);
 Scratch norm_scratch(const Graph& graph, const Node& node);
 Scratch matmul_scratch(const Graph& graph, const Node& node);
 Scratch matmul_swiglu_scratch(const Graph& graph, const Node& node);
-Scratch library_scratch(const Graph& graph, const Node& node);       // matmul, matmul_swiglu
-Scratch library_bf16_scratch(const Graph& graph, const Node& node);  // matmul, matmul_swiglu
+Scratch library_scratch(const Graph& graph, const Node& node);  // matmul, matmul_swiglu
 Scratch moe_matmul_scratch(const Graph& graph, const Node& node);
+/// The same for bf16 weights by bf16_dots, with or without oneDNN.
+Scratch matmul_bf16_scratch(const Graph& graph, const Node& node);
+Scratch matmul_swiglu_bf16_scratch(const Graph& graph, const Node& node);
+Scratch moe_matmul_bf16_scratch(const Graph& graph, const Node& node);
 Scratch moe_route_scratch(const Graph& graph, const Node& node);
 Scratch rope_scratch(const Graph& graph, const Node& node);
 Scratch attention_scratch(const Graph& graph, const Node& node);

@@ -93,7 +93,7 @@ TEST_CASE("Matrix products over several blocks of k have the same bits in every 
 }
 
 TEST_CASE("Products with hundreds of tokens have the same bits in every cut") {
-  for (DType type : {DType::q4_0, DType::q4_k, DType::q6_k}) {
+  for (DType type : {DType::q4_0, DType::q4_k, DType::q6_k, DType::bf16}) {
     CAPTURE(quant::info(type).name);
     for (const std::string& isa : levels()) {
       CAPTURE(isa);

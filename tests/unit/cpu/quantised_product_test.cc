@@ -1,8 +1,9 @@
-// Quantised products are exact but for f32 sums: against the definition in doubles, from the same
-// int8 activations. The conformance program compares with products of unrounded activations, so it
-// cannot see a small error of a kernel; this test can.
+// Products of rounded activations are exact but for f32 sums: against the definition in doubles,
+// from the same int8 or bf16 activations. The conformance program compares with products of
+// unrounded activations, so it cannot see a small error of a kernel; this test can.
 #include <cmath>
 
+#include "quant/half.h"
 #include "tests/unit/cpu/runner.h"
 
 using namespace runnel;            // NOLINT: a test
@@ -16,7 +17,7 @@ constexpr DType kTypes[] = {DType::q8_0, DType::q4_0,   DType::q4_1, DType::q5_0
                             DType::q4_k, DType::q5_k,   DType::q6_k, DType::iq4_xs};
 
 std::int64_t columns(DType type) {  // not a multiple of any kernel's chunk
-  return quant::info(type).block_elems == 256 ? 1280 : 1120;
+  return quant::info(type).block_elems == 256 ? 1280 : type == DType::bf16 ? 1115 : 1120;
 }
 
 Build product(DType type) {
@@ -40,38 +41,54 @@ std::vector<double> rounded(const float* x, std::int64_t k) {
   return values;
 }
 
-}  // namespace
+std::vector<double> rounded_to_bf16(const float* x, std::int64_t k) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < k; ++i)
+    values.push_back(static_cast<double>(quant::bf16_to_f32(quant::f32_to_bf16(x[i]))));
+  return values;
+}
 
-TEST_CASE("A quantised product is the product of the rounded activations") {
-  for (DType type : kTypes) {
-    CAPTURE(quant::info(type).name);
-    const std::int64_t k = columns(type);
-    const Floats x = gaussian(kTokens * k, 1);  // seeds: the order in which product() asks
-    const std::vector<std::byte> w = encoded({kRows, k}, type, 2);
-    const std::size_t row_bytes = quant::row_bytes(type, static_cast<std::size_t>(k));
-    for (const std::string& isa : levels()) {
-      CAPTURE(isa);
-      const Floats got = run({isa, 2}, product(type), kTokens, kTokens)[0];
-      Floats weights(static_cast<std::size_t>(k));
-      double worst = 0;
-      for (std::int64_t n = 0; n < kRows; ++n) {
-        quant::codec(type).decode_row(w.data() + static_cast<std::size_t>(n) * row_bytes,
-                                      weights.data(), k);
-        for (std::int64_t t = 0; t < kTokens; ++t) {
-          const std::vector<double> values = rounded(x.data() + t * k, k);
-          double sum = 0, size = 0;
-          for (std::size_t i = 0; i < values.size(); ++i) {
-            sum += values[i] * weights[i];
-            size += std::abs(values[i] * weights[i]);
-          }
-          worst =
-              std::max(worst, std::abs(sum - got[static_cast<std::size_t>(t * kRows + n)]) / size);
-        }
+/// Largest error of product() at a level, as a share of the sum of its terms' magnitudes.
+template <class Round>
+double worst_error(DType type, const std::string& isa, const Round& round) {
+  const std::int64_t k = columns(type);
+  const Floats x = gaussian(kTokens * k, 1);  // seeds: the order in which product() asks
+  const std::vector<std::byte> w = encoded({kRows, k}, type, 2);
+  const std::size_t row_bytes = quant::row_bytes(type, static_cast<std::size_t>(k));
+  const Floats got = run({isa, 2}, product(type), kTokens, kTokens)[0];
+  Floats weights(static_cast<std::size_t>(k));
+  double worst = 0;
+  for (std::int64_t n = 0; n < kRows; ++n) {
+    quant::codec(type).decode_row(w.data() + static_cast<std::size_t>(n) * row_bytes,
+                                  weights.data(), k);
+    for (std::int64_t t = 0; t < kTokens; ++t) {
+      const std::vector<double> values = round(x.data() + t * k, k);
+      double sum = 0, size = 0;
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        sum += values[i] * weights[i];
+        size += std::abs(values[i] * weights[i]);
       }
-      // f32 rounds to 6e-8; a formula's terms of opposite sign cost some of it.
-      CHECK(worst < 1e-6);
+      worst = std::max(worst, std::abs(sum - got[static_cast<std::size_t>(t * kRows + n)]) / size);
     }
   }
+  return worst;
+}
+
+}  // namespace
+
+// f32 rounds to 6e-8; a formula's terms of opposite sign cost some of it.
+TEST_CASE("A quantised product is the product of the rounded activations") {
+  for (DType type : kTypes)
+    for (const std::string& isa : levels()) {
+      CAPTURE(quant::info(type).name);
+      CAPTURE(isa);
+      CHECK(worst_error(type, isa, rounded) < 1e-6);
+    }
+}
+
+TEST_CASE("Instructions for bf16 multiply the activations rounded to bf16") {
+  for (const std::string& isa : levels())
+    if (isa == "avx512bf16") CHECK(worst_error(DType::bf16, isa, rounded_to_bf16) < 1e-6);
 }
 
 TEST_CASE("Quantised products have the same bits at all levels with fused multiply-add") {

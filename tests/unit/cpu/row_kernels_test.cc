@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "quant/half.h"
 #include "tests/unit/cpu/rig.h"
 
 using namespace runnel;            // NOLINT: a test
@@ -77,6 +78,16 @@ TEST_CASE("Quantised activations are what they are defined to be, at all levels 
         check_group(32 * g < k ? x.data() + 32 * g : zeros,
                     chunks[static_cast<std::size_t>(g / 16)], g % 16);
     }
+  });
+}
+
+TEST_CASE("Values are rounded to the nearest bf16 at all levels") {
+  at_every_level([](const cpu::Kernels& kernels) {
+    Floats x = hard_row(321);
+    x.insert(x.end(), {3.39e38f, -3.4e38f, 1.00390625f, 1.01171875f});  // too large, ties
+    std::vector<std::uint16_t> rounded(x.size());
+    kernels.to_bf16(x.data(), rounded.data(), static_cast<std::int64_t>(x.size()));
+    for (std::size_t i = 0; i < x.size(); ++i) CHECK(rounded[i] == quant::f32_to_bf16(x[i]));
   });
 }
 
