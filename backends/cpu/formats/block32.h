@@ -6,6 +6,26 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
+#if RUNNEL_SIMD_BITS == 512
+/// The f16 at the start of each of eight blocks that are kStride bytes apart, at a, then at b.
+template <int64_t kStride>
+static inline F eight_factors(const uint8_t* a, const uint8_t* b) {
+  const auto eight = [](const uint8_t* p) {
+    if constexpr (kStride == 18) {  // all are within 64 words
+      const I each = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 36, 45, 54, 63));
+      return _mm512_castsi512_si128(
+          _mm512_permutex2var_epi16(_mm512_loadu_si512(p), each, _mm512_loadu_si512(p + 64)));
+    } else {
+      return _mm_setr_epi16(load_16(p), load_16(p + kStride), load_16(p + 2 * kStride),
+                            load_16(p + 3 * kStride), load_16(p + 4 * kStride),
+                            load_16(p + 5 * kStride), load_16(p + 6 * kStride),
+                            load_16(p + 7 * kStride));
+    }
+  };
+  return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(eight(a)), eight(b), 1));
+}
+#endif
+
 /// The f16 at the start of each of 16 blocks that are kStride bytes apart.
 template <int64_t kStride>
 static inline void block_factors(const uint8_t* first, float* factor) {
@@ -40,19 +60,28 @@ static inline void block_factors(const uint8_t* first, float* factor) {
 }
 
 /// Base of these formats: constants and scales.
-template <int64_t bytes, int offset, bool has_min>
-struct Block32 : Layout<bytes, 32, 32, offset, has_min> {
+template <int64_t bytes, int offset, bool has_min, int most>
+struct Block32 : Layout<bytes, 32, 32, offset, has_min, most> {
   static constexpr int64_t kData = has_min ? 4 : 2;  // byte offset of what follows the factors
 
   static inline void scales(const uint8_t* chunk, float* scale, float* min) {
     block_factors<bytes>(chunk, scale);
     if constexpr (has_min) block_factors<bytes>(chunk + 2, min);
   }
+#if RUNNEL_SIMD_BITS == 512
+  static inline void pair_scales(const uint8_t* a, const uint8_t* b, F* scale, F* min) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half, a += 8 * bytes, b += 8 * bytes) {
+      scale[half] = eight_factors<bytes>(a, b);
+      if constexpr (has_min) min[half] = eight_factors<bytes>(a + 2, b + 2);
+    }
+  }
+#endif
 };
 
 /// Formats whose block ends with the nibbles of its values: q is a nibble.
 template <int64_t bytes, int offset, bool has_min>
-struct NibbleBlock : Block32<bytes, offset, has_min> {
+struct NibbleBlock : Block32<bytes, offset, has_min, 15> {
   static constexpr int64_t kNibbles = bytes - 16;  // byte offset
 
 #if RUNNEL_SIMD_BITS == 512
@@ -80,7 +109,7 @@ struct NibbleBlock : Block32<bytes, offset, has_min> {
 
 /// The same with four bytes of fifth bits before the nibbles: bit i belongs to value i.
 template <int64_t bytes, int offset, bool has_min>
-struct FifthBitBlock : Block32<bytes, offset, has_min> {
+struct FifthBitBlock : Block32<bytes, offset, has_min, 31> {
   static constexpr int64_t kNibbles = bytes - 16, kFifths = kNibbles - 4;  // byte offsets
 
 #if RUNNEL_SIMD_BITS == 512

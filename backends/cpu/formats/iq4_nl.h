@@ -5,7 +5,7 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct IQ4_NL : Block32<18, 128, false> {
+struct IQ4_NL : Block32<18, 128, false, 255> {
   using Nibbles = NibbleBlock<kBlockBytes, 0, false>;
 
 #if RUNNEL_SIMD_BITS == 0

@@ -13,6 +13,23 @@ struct IQ4_XS : Layout<136, 256, 32, 128, false> {
   static constexpr int kLow = 4, kNibbles = 8;  // byte offsets
 
   static inline void scales(const uint8_t* chunk, float* scale, float*) {
+#if RUNNEL_SIMD_BITS == 512
+    const uint8_t* next = chunk + kBlockBytes;
+    const auto word = [](uint32_t first, uint32_t second) {
+      return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi32(static_cast<int>(first))),
+                                _mm256_set1_epi32(static_cast<int>(second)), 1);
+    };
+    const I lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+    const I low = _mm512_srlv_epi32(word(load_32(chunk + kLow), load_32(next + kLow)),
+                                    _mm512_slli_epi32(lane, 2));
+    const I high = _mm512_srlv_epi32(word(load_32(chunk) >> 16, load_32(next) >> 16),
+                                     _mm512_slli_epi32(lane, 1));
+    const I stored =
+        _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(15)),
+                        _mm512_slli_epi32(_mm512_and_si512(high, _mm512_set1_epi32(3)), 4));
+    const F d = _mm512_insertf32x8(set1(f16_value(chunk)), _mm256_set1_ps(f16_value(next)), 1);
+    store(scale, mul(to_float(_mm512_sub_epi32(stored, _mm512_set1_epi32(32))), d));
+#else
     for (int h = 0; h < 2; ++h, chunk += kBlockBytes, scale += 8) {
       const float d = f16_value(chunk);
 #if RUNNEL_SIMD_BITS <= 128
@@ -35,6 +52,7 @@ struct IQ4_XS : Layout<136, 256, 32, 128, false> {
       _mm256_storeu_ps(scale, _mm256_mul_ps(value, _mm256_set1_ps(d)));
 #endif
     }
+#endif
   }
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* chunk, int i) {

@@ -7,11 +7,11 @@
 namespace runnel::cpu::RUNNEL_ISA {
 
 /// Base of every format: blocks of `values` values in `bytes` bytes, a scale (and with `has_min` a
-/// minimum) per `group` values, value = scale * (q - offset) + minimum.
-template <int64_t bytes, int64_t values, int group, int offset, bool has_min>
+/// minimum) per `group` values, value = scale * (q - offset) + minimum. most: of the stored q.
+template <int64_t bytes, int64_t values, int group, int offset, bool has_min, int most = 255>
 struct Layout {
   static constexpr int64_t kBlockBytes = bytes, kBlockValues = values;
-  static constexpr int kGroup = group, kOffset = offset;
+  static constexpr int kGroup = group, kOffset = offset, kMost = most;
   static constexpr bool kHasMin = has_min;
 };
 

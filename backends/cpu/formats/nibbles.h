@@ -28,6 +28,16 @@ static inline I four_blocks(const uint8_t* p) {
   return _mm512_inserti32x4(_mm512_inserti32x4(_mm512_castsi256_si512(first), part(2), 2), part(3),
                             3);
 }
+/// 32 bytes, in both halves.
+static inline I twice(const uint8_t* p) {
+  return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+/// 64 bytes, loaded once for both halves of their nibbles: compilers load them twice else.
+static inline I loaded(const uint8_t* p) {
+  I bytes = _mm512_loadu_si512(p);
+  asm("" : "+v"(bytes));
+  return bytes;
+}
 /// Low (half 0) or high nibbles.
 static inline I half_nibbles(I bytes, int half) {
   return _mm512_and_si512(half ? _mm512_srli_epi16(bytes, 4) : bytes, _mm512_set1_epi8(15));

@@ -6,7 +6,7 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct Q2_K : Layout<84, 256, 16, 0, true> {
+struct Q2_K : Layout<84, 256, 16, 0, true, 3> {
   static constexpr int kPairs = 16, kD = 80;  // byte offsets
 
   static inline void scales(const uint8_t* p, float* scale, float* min) {

@@ -7,9 +7,26 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct Q3_K : Layout<110, 256, 16, 4, false> {
+struct Q3_K : Layout<110, 256, 16, 4, false, 7> {
   static constexpr int kLow = 32, kScales = 96, kD = 108;  // byte offsets
 
+#if RUNNEL_SIMD_BITS == 512
+  static inline void pair_scales(const uint8_t* a, const uint8_t* b, F* scale, F*) {
+    pair_scales16(whole_scales(a), f16_value(a + kD), whole_scales(b), f16_value(b + kD), scale);
+  }
+  /// As numbers from -32 on.
+  static inline __m128i whole_scales(const uint8_t* p) {
+    // Words -, a, b, c: low nibbles of a and b, then their high ones; pairs of c above them.
+    const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + kScales - 4));
+    const __m128i low = _mm_srlv_epi32(_mm_shuffle_epi32(words, 0x99), _mm_setr_epi32(0, 0, 4, 4));
+    const __m128i high = _mm_slli_epi32(
+        _mm_and_si128(_mm_srlv_epi32(_mm_shuffle_epi32(words, 0xFF), _mm_setr_epi32(0, 2, 4, 6)),
+                      _mm_set1_epi8(3)),
+        4);
+    return _mm_sub_epi8(_mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), high),
+                        _mm_set1_epi8(32));
+  }
+#endif
   static inline void scales(const uint8_t* p, float* scale, float*) {
     uint32_t a[3], s[4];
     memcpy(a, p + kScales, sizeof a);
@@ -31,10 +48,12 @@ struct Q3_K : Layout<110, 256, 16, 4, false> {
   }
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* p, int i) {
-    const auto row = static_cast<int16_t>(2 * i);
-    const I high = shift_halves(twice(p), row, static_cast<int16_t>(row + 1));
-    return _mm512_or_si512(bit_pairs(p + kLow, i),
-                           _mm512_slli_epi16(_mm512_and_si512(high, _mm512_set1_epi8(1)), 2));
+    const I low = bit_pairs(p + kLow, i);
+    const I bit = _mm512_inserti64x4(
+        _mm512_castsi256_si512(_mm256_set1_epi8(static_cast<char>(1 << (2 * i)))),
+        _mm256_set1_epi8(static_cast<char>(2 << (2 * i))), 1);
+    return _mm512_mask_add_epi8(low, _mm512_test_epi8_mask(twice(p), bit), low,
+                                _mm512_set1_epi8(4));
   }
 #elif RUNNEL_SIMD_BITS == 256
   static inline I values(const uint8_t* p, int i) {

@@ -4,10 +4,13 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct Q4_K : Block6<144> {
+struct Q4_K : Block6<144, 15> {
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* chunk, int i) {
     return low_bits(chunk + i / 4 * kBlockBytes, i % 4);
+  }
+  static inline I pair(const uint8_t* chunk, int i) {
+    return low_bits_of_four(chunk + i / 4 * kBlockBytes, i / 2 % 2, i % 2);
   }
 #elif RUNNEL_SIMD_BITS == 256
   static inline I values(const uint8_t* chunk, int i) {

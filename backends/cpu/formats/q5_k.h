@@ -5,19 +5,29 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct Q5_K : Block6<176> {
+struct Q5_K : Block6<176, 31> {
   static constexpr int kFifths = 16;  // byte offset
 
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* chunk, int i) {
     const uint8_t* p = chunk + i / 4 * kBlockBytes;
     const int c = i % 4;
-    const I low = low_bits(p, c);
-    const I bits =
-        _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + kFifths)));
-    const __m256i even = _mm256_set1_epi8(static_cast<char>(1 << (2 * c)));
-    const __m256i odd = _mm256_set1_epi8(static_cast<char>(2 << (2 * c)));
-    const I bit = _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1);
+    const auto bit = [](int group) { return _mm256_set1_epi8(static_cast<char>(1 << group)); };
+    return with_fifths(low_bits(p, c), twice(p + kFifths),
+                       _mm512_inserti64x4(_mm512_castsi256_si512(bit(2 * c)), bit(2 * c + 1), 1));
+  }
+  static inline I pair(const uint8_t* chunk, int i) {
+    const uint8_t* p = chunk + i / 4 * kBlockBytes;
+    const int odd = i / 2 % 2, half = i % 2;
+    const I bits = _mm512_broadcast_i32x4(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + kFifths + 16 * half)));
+    const I even_bit = _mm512_setr_epi64(0x0101010101010101, 0x0101010101010101, 0x0404040404040404,
+                                         0x0404040404040404, 0x1010101010101010, 0x1010101010101010,
+                                         0x4040404040404040, 0x4040404040404040);
+    return with_fifths(low_bits_of_four(p, odd, half), bits,
+                       odd ? _mm512_add_epi8(even_bit, even_bit) : even_bit);
+  }
+  static inline I with_fifths(I low, I bits, I bit) {
     return _mm512_mask_add_epi8(low, _mm512_test_epi8_mask(bits, bit), low, _mm512_set1_epi8(16));
   }
 #elif RUNNEL_SIMD_BITS == 256

@@ -7,18 +7,26 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct Q6_K : Layout<210, 256, 16, 32, false> {
+struct Q6_K : Layout<210, 256, 16, 32, false, 63> {
   static constexpr int kHigh = 128, kScales = 192, kD = 208;  // byte offsets
 
   static inline void scales(const uint8_t* p, float* scale, float*) {
     scales16(reinterpret_cast<const int8_t*>(p + kScales), f16_value(p + kD), scale);
   }
 #if RUNNEL_SIMD_BITS == 512
+  static inline void pair_scales(const uint8_t* a, const uint8_t* b, F* scale, F*) {
+    const auto at = [](const uint8_t* p) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + kScales));
+    };
+    pair_scales16(at(a), f16_value(a + kD), at(b), f16_value(b + kD), scale);
+  }
   static inline I values(const uint8_t* p, int i) {
     I low = _mm512_loadu_si512(p + 64 * (i / 2));
     if (i % 2) low = _mm512_srli_epi16(low, 4);
-    const I upper = _mm512_slli_epi16(bit_pairs(p + kHigh, i), 4);
-    return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi8(15)), upper);
+    const I pairs = twice(p + kHigh + 32 * (i / 2));  // of each byte bits 0-1, 2-3; 4-5, 6-7
+    const I upper = i % 2 ? shift_halves(pairs, 0, 2) : raise_halves(pairs, 4, 2);
+    return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi8(15)),
+                           _mm512_and_si512(upper, _mm512_set1_epi8(0x30)));
   }
 #elif RUNNEL_SIMD_BITS == 256
   static inline I values(const uint8_t* p, int i) {

@@ -4,7 +4,7 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-struct Q8_0 : Block32<34, 128, false> {
+struct Q8_0 : Block32<34, 128, false, 255> {
 #if RUNNEL_SIMD_BITS == 512
   static inline I values(const uint8_t* chunk, int i) {
     const uint8_t* p = chunk + 2 * i * kBlockBytes;

@@ -2,6 +2,7 @@
 // bit pairs: pair (n % 128) / 32 of byte 32 (n / 128) + n % 32 belongs to value n.
 #pragma once
 #include "backends/cpu/formats/layout.h"
+#include "backends/cpu/formats/nibbles.h"
 #include "backends/cpu/isa/simd.h"
 
 namespace runnel::cpu::RUNNEL_ISA {
@@ -9,6 +10,10 @@ namespace runnel::cpu::RUNNEL_ISA {
 #if RUNNEL_SIMD_BITS <= 128
 static inline void scales16(const int8_t* s, float d, float* scale) {
   for (int j = 0; j < 16; ++j) scale[j] = d * static_cast<float>(s[j]);
+}
+#elif RUNNEL_SIMD_BITS == 512
+static inline void scales16(__m128i s, float d, float* scale) {
+  store(scale, mul(to_float(_mm512_cvtepi8_epi32(s)), set1(d)));
 }
 #else
 static inline void scales16(__m128i s, float d, float* scale) {
@@ -18,20 +23,31 @@ static inline void scales16(__m128i s, float d, float* scale) {
         scale + 8 * h,
         _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(halves[h])), _mm256_set1_ps(d)));
 }
+#endif
+#if RUNNEL_SIMD_BITS >= 256
 static inline void scales16(const int8_t* s, float d, float* scale) {
   scales16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s)), d, scale);
 }
 #endif
 
 #if RUNNEL_SIMD_BITS == 512
-/// 64 bits of `words` shifted by `low` in the lower half of the register and `high` in the upper.
+/// The scales of two superblocks: 0..7 of both, then 8..15 of both.
+static inline void pair_scales16(__m128i a, float d_of_a, __m128i b, float d_of_b, F* scale) {
+  const F d = _mm512_insertf32x8(set1(d_of_a), _mm256_set1_ps(d_of_b), 1);
+  scale[0] = mul(to_float(_mm512_cvtepi8_epi32(_mm_unpacklo_epi64(a, b))), d);
+  scale[1] = mul(to_float(_mm512_cvtepi8_epi32(_mm_unpackhi_epi64(a, b))), d);
+}
+/// 16-bit words shifted down by `low` in the lower half of the register and by `high` in the upper.
 static inline I shift_halves(I words, int16_t low, int16_t high) {
   const I shift = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi16(low)),
                                      _mm256_set1_epi16(high), 1);
   return _mm512_srlv_epi16(words, shift);
 }
-static inline I twice(const uint8_t* p) {
-  return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+/// The same, up.
+static inline I raise_halves(I words, int16_t low, int16_t high) {
+  const I shift = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi16(low)),
+                                     _mm256_set1_epi16(high), 1);
+  return _mm512_sllv_epi16(words, shift);
 }
 #elif RUNNEL_SIMD_BITS == 256
 static inline I load_32_bytes(const uint8_t* p) {

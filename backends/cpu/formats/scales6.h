@@ -20,6 +20,33 @@ static inline __m128i scale_bytes(__m128i head) {
 }
 #endif
 
+#if RUNNEL_SIMD_BITS == 512
+/// scale and min of the groups of two superblocks, eight lanes each.
+static inline void pair_scales6(const uint8_t* a, const uint8_t* b, F* scale, F* min) {
+  const __m256i heads = _mm256_inserti128_si256(
+      _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a))),
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)), 1);
+  // As scale_bytes(), of both.
+  const __m256i low = _mm256_srlv_epi32(_mm256_shuffle_epi32(heads, 0xED),
+                                        _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 0, 4));
+  const __m256i high = _mm256_srli_epi32(_mm256_shuffle_epi32(heads, 0xA5), 2);
+  const auto mask = [](int first, int second) {
+    return _mm256_setr_epi32(first, second, first, second, first, second, first, second);
+  };
+  const __m256i bytes = _mm256_or_si256(_mm256_and_si256(low, mask(0x3F3F3F3F, 0x0F0F0F0F)),
+                                        _mm256_and_si256(high, mask(0, 0x30303030)));
+  const __m256i sorted = _mm256_permute4x64_epi64(bytes, 0xD8);  // scales of both, minimums of both
+  const F factors = _mm512_cvtph_ps(heads);                      // lanes 0, 1: d, dmin; 8, 9
+  const I of_block = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 8, 8, 8, 8, 8, 8, 8, 8);
+  const F d = _mm512_permutexvar_ps(of_block, factors);
+  const F dmin = _mm512_permutexvar_ps(_mm512_add_epi32(of_block, _mm512_set1_epi32(1)), factors);
+  const I s = _mm512_cvtepu8_epi32(_mm256_castsi256_si128(sorted));
+  const I m = _mm512_cvtepu8_epi32(_mm256_extracti128_si256(sorted, 1));
+  *scale = mul(to_float(s), d);
+  *min = mul(to_float(_mm512_sub_epi32(_mm512_setzero_si512(), m)), dmin);
+}
+#endif
+
 /// scale and min of the 16 groups of two superblocks, kStride bytes apart.
 template <int64_t kStride>
 static inline void scales6(const uint8_t* chunk, float* scale, float* min) {
@@ -65,14 +92,18 @@ static inline void scales6(const uint8_t* chunk, float* scale, float* min) {
 }
 
 /// Constants, scales and nibbles of these formats.
-template <int64_t bytes>
-struct Block6 : Layout<bytes, 256, 32, 0, true> {
+template <int64_t bytes, int most>
+struct Block6 : Layout<bytes, 256, 32, 0, true, most> {
   static constexpr int64_t kNibbles = bytes - 128;  // byte offset
 
   static inline void scales(const uint8_t* chunk, float* scale, float* min) {
     scales6<bytes>(chunk, scale, min);
   }
 #if RUNNEL_SIMD_BITS == 512
+  static inline void pair_scales(const uint8_t* a, const uint8_t* b, F* scale, F* min) {
+    pair_scales6(a, b, scale, min);
+    pair_scales6(a + bytes, b + bytes, scale + 1, min + 1);
+  }
   /// Of groups 2 c and 2 c + 1 of the block p.
   static inline I low_bits(const uint8_t* p, int c) {
     const I shift = _mm512_setr_epi64(0, 0, 0, 0, 0x0004000400040004, 0x0004000400040004,
@@ -80,6 +111,12 @@ struct Block6 : Layout<bytes, 256, 32, 0, true> {
     const auto* half = reinterpret_cast<const __m256i*>(p + kNibbles + 32 * c);
     const I both = _mm512_broadcast_i64x4(_mm256_loadu_si256(half));
     return _mm512_and_si512(_mm512_srlv_epi16(both, shift), _mm512_set1_epi8(15));
+  }
+  /// Of the first (half 0) or second halves of the even (odd 0) or odd groups of the block p.
+  static inline I low_bits_of_four(const uint8_t* p, int odd, int half) {
+    const I a = loaded(p + kNibbles), b = loaded(p + kNibbles + 64);
+    const I four = half ? _mm512_shuffle_i64x2(a, b, 0xDD) : _mm512_shuffle_i64x2(a, b, 0x88);
+    return half_nibbles(four, odd);
   }
 #elif RUNNEL_SIMD_BITS == 256
   /// Of group j of the block p.

@@ -10,6 +10,23 @@ constexpr int64_t kValues = 16 * Format::kGroup;
 template <class Format>
 constexpr int64_t kBytes = kValues<Format> / Format::kBlockValues* Format::kBlockBytes;
 
+#if RUNNEL_SIMD_BITS >= 256
+/// The eight chains of a row with a token.
+using Chains = __m256;
+inline Chains no_chains() {
+  return _mm256_setzero_ps();
+}
+inline float total(Chains chains) {
+  const __m128 halves =
+      _mm_add_ps(_mm256_castps256_ps128(chains), _mm256_extractf128_ps(chains, 1));
+  const __m128 pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
+  return _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)));
+}
+#endif
+
+/// Weight rows read side by side, far apart: memory answers four streams faster than one.
+constexpr int kStreams = 4;
+
 /// Bytes of a packed panel's group: values, scales, perhaps minimums.
 template <class Format>
 constexpr int64_t kPanelGroupBytes = kPanelRows*(Format::kGroup + (Format::kHasMin ? 8 : 4));
@@ -31,11 +48,32 @@ template <class Format>
 constexpr bool kIsSplit = requires {
   &Format::split;
 };
+/// Formats with a function pair() (AVX-512 only) give the first and second halves of the even
+/// groups of 8, then of the odd ones: so they lie in memory, as low and high nibbles.
+template <class Format>
+constexpr bool kIsPaired = requires {
+  &Format::pair;
+};
+#if RUNNEL_SIMD_BITS >= 256
+/// Register i of a chunk's stored weights.
+template <class Format>
+inline I stored(const uint8_t* chunk, int i) {
+  if constexpr (kIsSplit<Format>)
+    return Format::split(chunk, i);
+  else if constexpr (kIsPaired<Format>)
+    return Format::pair(chunk, i);
+  else
+    return Format::values(chunk, i);
+}
+#endif
 template <class Format>
 inline Activations activations(const Chunk* row, int64_t chunk) {
   if constexpr (Format::kGroup == 32) {
     const Chunk& x = row[chunk];
-    return {kIsSplit<Format> ? x.split : x.q, x.scale, x.sum, x.scaled_sum};
+    return {kIsSplit<Format>    ? x.split
+            : kIsPaired<Format> ? x.pairs
+                                : x.q,
+            x.scale, x.sum, x.scaled_sum};
   }
   const int64_t half = chunk % 2;
   const Chunk& x = row[chunk / 2];

@@ -40,8 +40,8 @@ void multiply_rows(const MatmulTask& task, int64_t n, int64_t apart, int64_t t0)
   };
   const int64_t whole = task.k / kLine * kLine, left = task.k - whole;
   for (int64_t i = 0; i < whole; i += kLine) {
-    if constexpr (T == 1)
-      for (int r = 0; r < R; ++r) prefetch(w[r] + 2 * i + kPrefetchBytes);
+    if (T == 1 && task.ahead > 0)
+      for (int r = 0; r < R; ++r) prefetch(w[r] + 2 * i + task.ahead);
     add_line(i, [](const uint8_t* p) { return _mm512_loadu_si512(p); });
   }
   if (left > 0) add_line(whole, [left](const uint8_t* p) { return load_some(p, left); });

@@ -34,7 +34,7 @@ void tile_attention(const TileAttentionTask& task);
 void page_bounds(const PageBoundsTask& task);
 void seal(const SealTask& task);
 void rotate(const RotateTask& task);
-float read_floats(const float* p, int64_t n);
+float read_floats(const float* p, int64_t n, int64_t ahead);
 int64_t int8_chains(int64_t rounds);
 int64_t bf16_chains_if_any(int64_t rounds);
 int64_t f32_chains(int64_t rounds);

@@ -49,27 +49,49 @@ static inline I take_offset(I dot, I sum) {
   if constexpr (offset == 0) return dot;
   return _mm512_sub_epi32(dot, _mm512_slli_epi32(sum, __builtin_ctz(offset)));
 }
-/// Lane g of the result = sum of the lanes of group g, for 16 groups of `group` values.
-/// v: 8 registers of 2 groups, or 4 registers of 4.
+/// 128-bit lane l, lane i of the result = sum of the four lanes of v[i]'s 128-bit lane l. most: of
+/// a lane's magnitude; while sums fit 16 bits, two instructions do what three do else.
+template <int64_t most>
+static inline I sum_quads(const I* v) {
+  constexpr bool kNarrow = most <= INT16_MAX;
+  const I ones = _mm512_set1_epi16(1);
+  I two[2];  // sums of the pairs of v[2 i], then of v[2 i + 1]
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i)
+    two[i] = kNarrow ? _mm512_madd_epi16(_mm512_packs_epi32(v[2 * i], v[2 * i + 1]), ones)
+                     : _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
+                                        _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+  if constexpr (!kNarrow)
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(two[0], two[1]),
+                            _mm512_unpackhi_epi64(two[0], two[1]));
+  if constexpr (2 * most <= INT16_MAX)
+    return _mm512_madd_epi16(_mm512_packs_epi32(two[0], two[1]), ones);
+  const F a = _mm512_castsi512_ps(two[0]), b = _mm512_castsi512_ps(two[1]);
+  return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)),
+                          _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xDD)));
+}
+/// Lane g: where sum_groups() leaves group g; paired: see kIsPaired.
+template <int group, bool paired>
+static inline I group_order() {
+  if constexpr (group == 16 && !paired)
+    return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  if constexpr (paired)
+    return _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+  return _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+}
+/// Sums of 16 groups of `group` values, in group_order(). v: 8 registers of 2 groups, or 4 of 4.
+template <int group, int64_t most>
+static inline I sum_groups(const I* v) {
+  const I low = sum_quads<most>(v);
+  if constexpr (group == 16) return low;
+  const I high = sum_quads<most>(v + group / 8);
+  return _mm512_add_epi32(_mm512_shuffle_i64x2(low, high, 0x88),
+                          _mm512_shuffle_i64x2(low, high, 0xDD));
+}
+/// Lane g of the result = sum of group g.
 template <int group>
 static inline I gather_groups(const I* v) {
-  I quad[group / 16];  // quad[i], 128-bit lane l: partial sums of registers 4 i .. 4 i + 3
-  for (int i = 0; i < group / 16; ++i) {
-    const I *a = v + 4 * i, *b = a + 2;
-    const I first =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(a[0], a[1]), _mm512_unpackhi_epi32(a[0], a[1]));
-    const I last =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(b[0], b[1]), _mm512_unpackhi_epi32(b[0], b[1]));
-    quad[i] =
-        _mm512_add_epi32(_mm512_unpacklo_epi64(first, last), _mm512_unpackhi_epi64(first, last));
-  }
-  if constexpr (group == 16)
-    return _mm512_permutexvar_epi32(
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), quad[0]);
-  const I sums = _mm512_add_epi32(_mm512_shuffle_i64x2(quad[0], quad[group / 16 - 1], 0x88),
-                                  _mm512_shuffle_i64x2(quad[0], quad[group / 16 - 1], 0xDD));
-  return _mm512_permutexvar_epi32(
-      _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), sums);
+  return _mm512_permutexvar_epi32(group_order<group, false>(), sum_groups<group, INT32_MAX>(v));
 }
 /// The scale of 32 values, for each of 16 groups.
 template <int group>

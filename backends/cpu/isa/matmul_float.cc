@@ -43,8 +43,8 @@ inline void pack(const float* const* x, int64_t begin, int64_t end, float* packe
     for (int t = 0; t < T; ++t, packed += kLanes) store(packed, load(x[t] + k));
 }
 
-// acc[r][t] += products of k in [begin, end).
-// ahead: bytes from each row to the one to ask memory for (one token: nothing else hides its time).
+// acc[r][t] += products of k in [begin, end). ahead: see MatmulTask; of use with one token, where
+// nothing else hides memory's time.
 template <class W, int R, int T>
 inline void accumulate(const uint8_t* const* w,
                        const float* packed,
@@ -58,7 +58,7 @@ inline void accumulate(const uint8_t* const* w,
   for (int64_t k = begin; k < end; k += kLanes, packed += T * kLanes) {
     F wk[R];
     for (int r = 0; r < R; ++r) wk[r] = W::load(w[r] + k * W::kBytes);
-    if constexpr (T == 1)
+    if (T == 1 && ahead > 0)
       for (int r = 0; r < R; ++r) prefetch(w[r] + k * W::kBytes + ahead);
     for (int t = 0; t < T; ++t) {
       const F xk = load(packed + t * kLanes);
@@ -69,36 +69,57 @@ inline void accumulate(const uint8_t* const* w,
     for (int t = 0; t < T; ++t) acc[r][t] = sums[r][t];
 }
 
+// Products of the last values, fewer than a register.
+template <class W>
+inline float rest(const uint8_t* w, const float* x, int64_t begin, int64_t end) {
+  float sum = 0.0f;
+  for (int64_t k = begin; k < end; ++k) sum += W::value(w + k * W::kBytes) * x[k];
+  return sum;
+}
+
 // Up to kGroups groups of R weight rows from row n on, times tokens [t0, t0 + T). k is cut into
 // blocks so that the tokens' part stays in L1 for all groups; sums wait in memory in between.
 template <class W, int R, int T>
 void block(const MatmulTask& task, int64_t n, int64_t groups, int64_t t0) {
   F acc[kGroups][R][T];
-  alignas(64) float packed[T == 1 ? 1 : kBlockK * T];
+  alignas(64) float packed[kBlockK * T];
   const float* x[T];
   for (int t = 0; t < T; ++t) x[t] = reinterpret_cast<const float*>(x_row(task, t0 + t));
   for (int64_t g = 0; g < groups; ++g)
     for (int r = 0; r < R; ++r)
       for (int t = 0; t < T; ++t) acc[g][r][t] = zero();
-  const int64_t whole = task.k - task.k % kLanes, step = T == 1 ? whole : kBlockK;
-  for (int64_t begin = 0; begin < whole; begin += step) {
-    const int64_t end = begin + step < whole ? begin + step : whole;
-    if constexpr (T > 1) pack<T>(x, begin, end, packed);
+  const int64_t whole = task.k - task.k % kLanes;
+  for (int64_t begin = 0; begin < whole; begin += kBlockK) {
+    const int64_t end = begin + kBlockK < whole ? begin + kBlockK : whole;
+    pack<T>(x, begin, end, packed);
     for (int64_t g = 0; g < groups; ++g) {
       const uint8_t* w[R];
       for (int r = 0; r < R; ++r) w[r] = task.w + (n + g * R + r) * task.w_stride;
-      accumulate<W, R, T>(w, T == 1 ? x[0] : packed, begin, end, R * task.w_stride, acc[g]);
+      accumulate<W, R, T>(w, packed, begin, end, 0, acc[g]);
     }
   }
   for (int t = 0; t < T; ++t) {
     float* y = y_row(task, t0 + t) + n;
-    for (int64_t row = 0; row < groups * R; ++row) {
-      float tail = 0.0f;
-      for (int64_t k = whole; k < task.k; ++k)
-        tail += W::value(task.w + (n + row) * task.w_stride + k * W::kBytes) * x[t][k];
-      y[row] = sum(acc[row / R][row % R][t]) + tail;
-    }
+    for (int64_t row = 0; row < groups * R; ++row)
+      y[row] = sum(acc[row / R][row % R][t]) +
+               rest<W>(task.w + (n + row) * task.w_stride, x[t], whole, task.k);
   }
+}
+
+// The weight rows n, n + apart, ... times one token.
+template <class W, int R>
+void rows_apart(const MatmulTask& task, int64_t n, int64_t apart, int64_t t) {
+  const auto* x = reinterpret_cast<const float*>(x_row(task, t));
+  const uint8_t* w[R];
+  F acc[R][1];
+  for (int r = 0; r < R; ++r) {
+    w[r] = task.w + (n + r * apart) * task.w_stride;
+    acc[r][0] = zero();
+  }
+  const int64_t whole = task.k - task.k % kLanes;
+  accumulate<W, R, 1>(w, x, 0, whole, task.ahead, acc);
+  for (int r = 0; r < R; ++r)
+    y_row(task, t)[n + r * apart] = sum(acc[r][0]) + rest<W>(w[r], x, whole, task.k);
 }
 
 template <class W, int T>
@@ -120,7 +141,11 @@ void matmul(const MatmulTask& task) {
     for (; t + 3 <= task.n_tokens; t += 3) columns<W, 3>(task, t);
   if constexpr (kTileTokens > 2)
     for (; t + 2 <= task.n_tokens; t += 2) columns<W, 2>(task, t);
-  for (; t < task.n_tokens; ++t) columns<W, 1>(task, t);
+  for (; t < task.n_tokens; ++t) {  // kRows streams far apart, as in matmul_rows.h
+    const int64_t apart = task.n_rows / kRows;
+    for (int64_t n = 0; n < apart; ++n) rows_apart<W, kRows>(task, n, apart, t);
+    for (int64_t n = kRows * apart; n < task.n_rows; ++n) rows_apart<W, 1>(task, n, 0, t);
+  }
 }
 
 }  // namespace

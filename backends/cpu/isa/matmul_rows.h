@@ -8,27 +8,13 @@
 #include "backends/cpu/isa/chunk_neon.h"
 #elif RUNNEL_SIMD_BITS == 0
 #include "backends/cpu/isa/chunk_plain.h"
+#elif RUNNEL_SIMD_BITS == 512
+#include "backends/cpu/isa/four_avx512.h"
 #endif
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-/// How far ahead of a row's use memory is asked for; the hardware stops at each page. Measured on
-/// Cascade Lake, one thread, from memory: q4_0 8.0 -> 10.4 GB/s of 11.3, q6_k 7.4 -> 9.9.
-constexpr int64_t kPrefetchBytes = 3072;
-/// Weight rows read side by side, far apart: memory answers four streams faster than one.
-constexpr int kStreams = 4;
-
 #if RUNNEL_SIMD_BITS >= 256
-using Chains = __m256;
-inline Chains no_chains() {
-  return _mm256_setzero_ps();
-}
-inline float total(Chains chains) {
-  const __m128 halves =
-      _mm_add_ps(_mm256_castps256_ps128(chains), _mm256_extractf128_ps(chains, 1));
-  const __m128 pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
-  return _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)));
-}
 /// Eight lanes of a register.
 inline __m256 half_of(F v, int half) {
 #if RUNNEL_SIMD_BITS == 512
@@ -39,25 +25,21 @@ inline __m256 half_of(F v, int half) {
 #endif
 }
 
-template <class Format>
-inline I stored(const uint8_t* chunk, int i) {
-  if constexpr (kIsSplit<Format>)
-    return Format::split(chunk, i);
-  else
-    return Format::values(chunk, i);
-}
 /// The dots of all groups of a chunk (or of half of it), one per lane.
 template <class Format>
 inline I gather(const I* weight, const int8_t* q) {
   constexpr bool kWide = Format::kOffset >= 128;
   I dots[8];
-  if constexpr (kIsSplit<Format>) {
+#if RUNNEL_SIMD_BITS == 512
+  if constexpr (kIsSplit<Format> || kIsPaired<Format>) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i)
       dots[i] = add_bytes(dot_bytes<kWide>(weight[2 * i], load_i8(q + 128 * i)), weight[2 * i + 1],
                           load_i8(q + 128 * i + 64));
-    return gather_groups<16>(dots);
+    return _mm512_permutexvar_epi32(group_order<16, kIsPaired<Format>>(),
+                                    sum_groups<16, INT32_MAX>(dots));
   }
+#endif
 #pragma GCC unroll 8
   for (int i = 0; i < Format::kGroup / 4; ++i)
     dots[i] = dot_bytes<kWide>(weight[i], load_i8(q + 4 * kLanes * i));
@@ -108,8 +90,8 @@ void multiply_rows(const MatmulTask& task, int64_t n, int64_t apart, int64_t t0)
   const int64_t whole = task.k / kValues<Format>, left = task.k % kValues<Format>;
   for (int64_t c = 0; c < whole; ++c)
     for (int r = 0; r < R; ++r, w[r - 1] += kBytes<Format>) {
-      if constexpr (T == 1)
-        for (int64_t i = 0; i < kBytes<Format>; i += 64) prefetch(w[r] + kPrefetchBytes + i);
+      if (T == 1 && task.ahead > 0)
+        for (int64_t i = 0; i < kBytes<Format>; i += 64) prefetch(w[r] + task.ahead + i);
       add_chunk<Format, T>(w[r], x, c, chains[r]);
     }
   if (left > 0)
@@ -129,7 +111,11 @@ void matmul_rows(const MatmulTask& task) {
     for (int64_t n = 0; n < task.n_rows; ++n) multiply_rows<Format, 1, 4>(task, n, 0, t);
   for (; t < task.n_tokens; ++t) {
     const int64_t apart = task.n_rows / kStreams;
+#if RUNNEL_SIMD_BITS == 512
+    for (int64_t n = 0; n < apart; ++n) multiply_four<Format>(task, n, apart, t);
+#else
     for (int64_t n = 0; n < apart; ++n) multiply_rows<Format, kStreams, 1>(task, n, apart, t);
+#endif
     for (int64_t n = kStreams * apart; n < task.n_rows; ++n)
       multiply_rows<Format, 1, 1>(task, n, 0, t);
   }

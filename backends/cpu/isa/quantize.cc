@@ -43,6 +43,17 @@ inline void quantize_groups(const float* x, int64_t first, Chunk* out) {
     if (r % 2 == 0) continue;
     store_ints(out->split + kRegister * (r - 1), _mm512_shuffle_i64x2(q[r - 1], q[r], 0x88));
     store_ints(out->split + kRegister * r, _mm512_shuffle_i64x2(q[r - 1], q[r], 0xDD));
+    if (r % 4 != 3) continue;
+    const I* four = q + r - 3;  // groups 0 and 1; 2 and 3; 4 and 5; 6 and 7
+    for (int odd = 0; odd < 2; ++odd) {
+      const auto these = [four, odd](int i) {
+        return odd ? _mm512_shuffle_i64x2(four[i], four[i + 1], 0xEE)
+                   : _mm512_shuffle_i64x2(four[i], four[i + 1], 0x44);
+      };
+      int8_t* to = out->pairs + kRegister * (r - 3 + 2 * odd);
+      store_ints(to, _mm512_shuffle_i64x2(these(0), these(2), 0x88));
+      store_ints(to + kRegister, _mm512_shuffle_i64x2(these(0), these(2), 0xDD));
+    }
 #endif
   }
   I half_sum[2];

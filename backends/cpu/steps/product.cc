@@ -41,6 +41,16 @@ bool multiply_library_bf16(const MatmulTask& task) {
        task.w_stride / kValue, task.n_tokens, task.n_rows, task.k});
 }
 
+// The hardware's own prefetching stops at each page. Asking for weights ahead of their use helps on
+// Cascade Lake (one thread, from memory: q4_0 8.0 -> 10.4 GB/s of 11.3, q6_k 7.4 -> 9.9) and harms
+// on Zen 4 (four streams: 27.4 GB/s alone, 21.4 when asked 3 KiB ahead).
+std::int64_t bytes_ahead() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_is("amd")) return 0;
+#endif
+  return 3072;
+}
+
 }  // namespace
 
 Fast fast_format(DType type) {
@@ -138,6 +148,8 @@ void multiply(
   Fast format = step.format;
   task.w = reinterpret_cast<const std::uint8_t*>(rows);
   task.w_stride = w.row_bytes();
+  static const std::int64_t kAhead = bytes_ahead();
+  task.ahead = kAhead;
   if (takes_library_bf16(step, task.n_tokens) && multiply_library_bf16(task)) return;
   if (step.product == Product::decoded || widens(format, task.n_tokens)) {
     auto* decoded = reinterpret_cast<float*>(slab);
