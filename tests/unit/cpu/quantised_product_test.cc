@@ -105,3 +105,52 @@ TEST_CASE("Quantised products have the same bits at all levels with fused multip
     }
   }
 }
+
+TEST_CASE("The largest dots of every format are exact") {
+  struct Extreme {
+    DType type;
+    std::vector<std::size_t> factors;  // bytes of a block where f16 are; all other bits are set
+  };
+  const Extreme extremes[] = {{DType::q4_0, {0}},      {DType::q4_1, {0, 2}}, {DType::q5_0, {0}},
+                              {DType::q5_1, {0, 2}},   {DType::q8_0, {0}},    {DType::iq4_nl, {0}},
+                              {DType::q2_k, {80, 82}}, {DType::q3_k, {108}},  {DType::q4_k, {0, 2}},
+                              {DType::q5_k, {0, 2}},   {DType::q6_k, {208}},  {DType::iq4_xs, {0}}};
+  for (const Extreme& extreme : extremes) {
+    CAPTURE(quant::info(extreme.type).name);
+    const std::int64_t k = columns(extreme.type);
+    std::vector<std::byte> row(quant::row_bytes(extreme.type, static_cast<std::size_t>(k)),
+                               std::byte{0xFF});
+    for (std::size_t at = 0; at < row.size(); at += quant::info(extreme.type).block_bytes)
+      for (const std::size_t factor : extreme.factors) {
+        row[at + factor] = std::byte{0};
+        row[at + factor + 1] = std::byte{0x3C};  // 1
+      }
+    Floats weights(static_cast<std::size_t>(k));
+    quant::codec(extreme.type).decode_row(row.data(), weights.data(), k);
+    double wanted = 0;
+    for (const float weight : weights) wanted += static_cast<double>(weight);
+    for (const std::string& isa : levels())
+      for (const std::int64_t chunk : {kTokens, std::int64_t{3}, std::int64_t{1}}) {
+        CAPTURE(isa);
+        CAPTURE(chunk);
+        const Build build = [&](Program& p) {
+          const ValueId x = p.input(k), w = p.weight({kRows, k}, extreme.type);
+          for (std::size_t i = 0; i < p.inputs[0].bytes.size(); i += sizeof(float)) {
+            const float value =
+                i / sizeof(float) / static_cast<std::size_t>(k) % 2 == 0 ? 1.0f : -1.0f;
+            std::memcpy(p.inputs[0].bytes.data() + i, &value, sizeof value);
+          }
+          for (std::size_t r = 0; r < kRows; ++r)
+            std::copy(row.begin(), row.end(),
+                      p.weights[0].bytes.begin() +
+                          static_cast<std::ptrdiff_t>(p.weights[0].skew + r * row.size()));
+          return std::vector<ValueId>{p.node(Op::matmul, {x, w})};
+        };
+        const Floats got = run({isa, 1}, build, kTokens, chunk)[0];
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          const double sign = i / kRows % 2 == 0 ? 1 : -1;
+          CHECK(std::abs(got[i] - sign * wanted) <= 1e-5 * std::abs(wanted));
+        }
+      }
+  }
+}
