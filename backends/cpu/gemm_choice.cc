@@ -51,7 +51,7 @@ struct Operands {
     }
     return true;
   }
-  bool library() {
+  bool onednn() {
     return multiply_onednn(
         {y.data(), kRows, x.data(), kColumns, w.data(), kColumns, kTokens, kRows, kColumns});
   }
@@ -61,20 +61,22 @@ struct Bf16Operands {
   std::vector<std::uint16_t> x = std::vector<std::uint16_t>(kTokens * kColumns, 0x3F00);
   std::vector<std::uint16_t> w = std::vector<std::uint16_t>(kRows * kColumns, 0x3E80);
   std::vector<float> y = std::vector<float>(kTokens * kRows);
-  std::vector<std::byte> tiles =
-      std::vector<std::byte>(tiles_bytes(Fast::bf16_dots, kColumns, kTokens));
-  std::vector<std::byte> scratch =
-      std::vector<std::byte>(panel_scratch_bytes(Fast::bf16_dots, kColumns) + 64);
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  static std::vector<Line> lines(std::size_t bytes) { return std::vector<Line>(bytes / 64 + 1); }
+  std::vector<Line> tiles = lines(tiles_bytes(Fast::bf16_dots, kColumns, kTokens));
+  std::vector<Line> scratch = lines(panel_scratch_bytes(Fast::bf16_dots, kColumns));
 
   bool own(const Step& step) {
-    auto* aligned = scratch.data() + (64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64);
     const std::int64_t rows = panels_per_task(step.format, kColumns) * kPanelRows;
     for (std::int64_t row = 0; row < kRows; row += rows)
-      multiply_panels(step, step.in[1],
-                      {row, rows, tiles.data(), kTokens, y.data() + row, kRows, aligned});
+      multiply_panels(
+          step, step.in[1],
+          {row, rows, tiles.data()->bytes, kTokens, y.data() + row, kRows, scratch.data()->bytes});
     return true;
   }
-  bool library() {
+  bool onednn() {
     return multiply_onednn_bf16(
         {y.data(), kRows, x.data(), kColumns, w.data(), kColumns, kTokens, kRows, kColumns});
   }
@@ -92,7 +94,7 @@ bool wins(std::string_view what, double library, double own, const Log& log) {
 bool library_wins(const Kernels& kernels, const Log& log) {
   Operands operands;
   const double own = shortest([&] { return operands.own(kernels); });
-  return wins("floats", shortest([&] { return operands.library(); }), own, log);
+  return wins("floats", shortest([&] { return operands.onednn(); }), own, log);
 }
 
 bool library_wins_in_bf16(const Kernels& kernels, const Log& log) {
@@ -106,7 +108,7 @@ bool library_wins_in_bf16(const Kernels& kernels, const Log& log) {
   step.in[1].dtype = DType::bf16;
   step.in[1].data = reinterpret_cast<std::byte*>(operands.w.data());
   const double own = shortest([&] { return operands.own(step); });
-  return wins("bf16", shortest([&] { return operands.library(); }), own, log);
+  return wins("bf16", shortest([&] { return operands.onednn(); }), own, log);
 }
 
 }  // namespace runnel::cpu

@@ -82,15 +82,19 @@ bool may_use_library(const Graph& graph, const Node& node) {
          graph.value(node.in[1]).shape[0] >= kGemmRows;
 }
 
-// Both are measured at first use, then the same for all models of the process.
+// Both are measured at first use, then the same for all models and float types of the process.
+template <std::size_t level>
+bool library_won(const Log& log) {
+  static const bool kWins = library_wins(*kernels_for(kIsaLevels[level]), log);
+  return kWins;
+}
+
 template <std::size_t level, DType type>
 bool library_matches(const Graph& graph, const Node& node, const Caps& caps) {
   if (caps.onednn == OneDnn::never || level_of_floats(caps.isa) != kIsaLevels[level].isa ||
       !may_use_library<type>(graph, node))
     return false;
-  if (caps.onednn != OneDnn::measured) return true;
-  static const bool kWins = library_wins(*kernels_for(kIsaLevels[level]), *caps.log);
-  return kWins;
+  return caps.onednn != OneDnn::measured || library_won<level>(*caps.log);
 }
 
 template <std::size_t level>
@@ -183,27 +187,12 @@ constexpr std::array<Row, 2> library_products() {
               steps::library_scratch}};
 }
 
-// bf16 weights with activations rounded to bf16.
-template <std::size_t l>
-constexpr auto bf16_rows() {
-  using namespace steps;  // NOLINT: the kernels' names
-  return std::to_array<Row>({
-      {{Op::matmul, kName<"matmul.bf16.onednn", l>, library_bf16_matches<l>,
-        prepare_bf16<l, matmul, Product::library_bf16>},
-       matmul_bf16_scratch},
-      {{Op::matmul_swiglu, kName<"matmul_swiglu.bf16.onednn", l>, library_bf16_matches<l>,
-        prepare_bf16<l, matmul_swiglu, Product::library_bf16>},
-       matmul_swiglu_bf16_scratch},
-      {{Op::matmul, kName<"matmul.bf16", l>, bf16_dots_match<l>,
-        prepare_bf16<l, matmul, Product::direct>},
-       matmul_bf16_scratch},
-      {{Op::matmul_swiglu, kName<"matmul_swiglu.bf16", l>, bf16_dots_match<l>,
-        prepare_bf16<l, matmul_swiglu, Product::direct>},
-       matmul_swiglu_bf16_scratch},
-      {{Op::moe_matmul, kName<"moe_matmul.bf16", l>, bf16_dots_match<l>,
-        prepare_bf16<l, moe_matmul, Product::direct>},
-       moe_matmul_bf16_scratch},
-  });
+// A product of bf16 weights with activations rounded to bf16.
+template <std::size_t level, Text name, Kernel kernel, Product product>
+constexpr Row bf16_row(Op op, ScratchOf scratch) {
+  const auto matches =
+      product == Product::direct ? bf16_dots_match<level> : library_bf16_matches<level>;
+  return {{op, kName<name, level>, matches, prepare_bf16<level, kernel, product>}, scratch};
 }
 
 template <std::size_t... sizes>
@@ -265,6 +254,21 @@ constexpr auto whole_level() {
       }));
 }
 // clang-format on
+
+template <std::size_t l>
+constexpr auto bf16_rows() {
+  using namespace steps;  // NOLINT: the kernels' names
+  constexpr Product kLibrary = Product::library_bf16, kDirect = Product::direct;
+  return std::to_array<Row>({
+      bf16_row<l, "matmul.bf16.onednn", matmul, kLibrary>(Op::matmul, matmul_bf16_scratch),
+      bf16_row<l, "matmul_swiglu.bf16.onednn", matmul_swiglu, kLibrary>(Op::matmul_swiglu,
+                                                                        matmul_swiglu_bf16_scratch),
+      bf16_row<l, "matmul.bf16", matmul, kDirect>(Op::matmul, matmul_bf16_scratch),
+      bf16_row<l, "matmul_swiglu.bf16", matmul_swiglu, kDirect>(Op::matmul_swiglu,
+                                                                matmul_swiglu_bf16_scratch),
+      bf16_row<l, "moe_matmul.bf16", moe_matmul, kDirect>(Op::moe_matmul, moe_matmul_bf16_scratch),
+  });
+}
 
 template <std::size_t l>
 constexpr auto level_rows() {

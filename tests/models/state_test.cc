@@ -27,12 +27,6 @@ void operator delete(void* memory, std::size_t) noexcept {
 namespace runnel::tests {
 namespace {
 
-std::vector<float> last_logits(Session& session) {
-  const auto logits = session.logits();
-  REQUIRE_MESSAGE(logits.ok(), logits.status().message());
-  return {logits->begin(), logits->end()};
-}
-
 /// Logits after `ids` in a fresh session.
 std::vector<float> fresh_logits(Engine& engine,
                                 std::span<const TokenId> ids,

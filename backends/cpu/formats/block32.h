@@ -6,23 +6,28 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-#if RUNNEL_SIMD_BITS == 512
-/// The f16 at the start of each of eight blocks that are kStride bytes apart, at a, then at b.
+#if RUNNEL_SIMD_BITS >= 256
+/// The f16 at the start of each of eight blocks that are kStride bytes apart.
 template <int64_t kStride>
-static inline F eight_factors(const uint8_t* a, const uint8_t* b) {
-  const auto eight = [](const uint8_t* p) {
-    if constexpr (kStride == 18) {  // all are within 64 words
-      const I each = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 36, 45, 54, 63));
-      return _mm512_castsi512_si128(
-          _mm512_permutex2var_epi16(_mm512_loadu_si512(p), each, _mm512_loadu_si512(p + 64)));
-    } else {
-      return _mm_setr_epi16(load_16(p), load_16(p + kStride), load_16(p + 2 * kStride),
-                            load_16(p + 3 * kStride), load_16(p + 4 * kStride),
-                            load_16(p + 5 * kStride), load_16(p + 6 * kStride),
-                            load_16(p + 7 * kStride));
-    }
-  };
-  return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(eight(a)), eight(b), 1));
+static inline __m128i eight_factors(const uint8_t* p) {
+#if RUNNEL_SIMD_BITS == 512
+  if constexpr (kStride == 18) {  // all are within 64 words
+    const I each = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 36, 45, 54, 63));
+    return _mm512_castsi512_si128(
+        _mm512_permutex2var_epi16(_mm512_loadu_si512(p), each, _mm512_loadu_si512(p + 64)));
+  }
+#endif
+  return _mm_setr_epi16(load_16(p), load_16(p + kStride), load_16(p + 2 * kStride),
+                        load_16(p + 3 * kStride), load_16(p + 4 * kStride),
+                        load_16(p + 5 * kStride), load_16(p + 6 * kStride),
+                        load_16(p + 7 * kStride));
+}
+#endif
+#if RUNNEL_SIMD_BITS == 512
+/// The same of eight blocks at a, then of eight at b.
+template <int64_t kStride>
+static inline F sixteen_factors(const uint8_t* a, const uint8_t* b) {
+  return _mm512_cvtph_ps(_mm256_set_m128i(eight_factors<kStride>(b), eight_factors<kStride>(a)));
 }
 #endif
 
@@ -37,25 +42,11 @@ static inline void block_factors(const uint8_t* first, float* factor) {
                             load_16(first + 3 * kStride)};
     store(factor + j, vcvt_f32_f16(vreinterpret_f16_s16(four)));
   }
-#else
-#if RUNNEL_SIMD_BITS == 512
-  if constexpr (kStride == 18) {  // 8 factors are within 64 words
-    const I each = _mm512_castsi128_si512(_mm_setr_epi16(0, 9, 18, 27, 36, 45, 54, 63));
-    const auto eight = [each](const uint8_t* p) {
-      return _mm512_castsi512_si128(
-          _mm512_permutex2var_epi16(_mm512_loadu_si512(p), each, _mm512_loadu_si512(p + 64)));
-    };
-    const __m128i low = eight(first), high = eight(first + 8 * kStride);
-    store(factor, _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1)));
-    return;
-  }
-#endif
+#elif RUNNEL_SIMD_BITS == 256
   for (int j = 0; j < 16; j += 8, first += 8 * kStride)
-    _mm256_storeu_ps(factor + j, _mm256_cvtph_ps(_mm_setr_epi16(
-                                     load_16(first), load_16(first + kStride),
-                                     load_16(first + 2 * kStride), load_16(first + 3 * kStride),
-                                     load_16(first + 4 * kStride), load_16(first + 5 * kStride),
-                                     load_16(first + 6 * kStride), load_16(first + 7 * kStride))));
+    store(factor + j, _mm256_cvtph_ps(eight_factors<kStride>(first)));
+#else
+  store(factor, sixteen_factors<kStride>(first, first + 8 * kStride));
 #endif
 }
 
@@ -72,8 +63,8 @@ struct Block32 : Layout<bytes, 32, 32, offset, has_min, most> {
   static inline void pair_scales(const uint8_t* a, const uint8_t* b, F* scale, F* min) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half, a += 8 * bytes, b += 8 * bytes) {
-      scale[half] = eight_factors<bytes>(a, b);
-      if constexpr (has_min) min[half] = eight_factors<bytes>(a + 2, b + 2);
+      scale[half] = sixteen_factors<bytes>(a, b);
+      if constexpr (has_min) min[half] = sixteen_factors<bytes>(a + 2, b + 2);
     }
   }
 #endif

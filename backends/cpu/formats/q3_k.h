@@ -10,10 +10,7 @@ namespace runnel::cpu::RUNNEL_ISA {
 struct Q3_K : Layout<110, 256, 16, 4, false, 7> {
   static constexpr int kLow = 32, kScales = 96, kD = 108;  // byte offsets
 
-#if RUNNEL_SIMD_BITS == 512
-  static inline void pair_scales(const uint8_t* a, const uint8_t* b, F* scale, F*) {
-    pair_scales16(whole_scales(a), f16_value(a + kD), whole_scales(b), f16_value(b + kD), scale);
-  }
+#if RUNNEL_SIMD_BITS >= 256
   /// As numbers from -32 on.
   static inline __m128i whole_scales(const uint8_t* p) {
     // Words -, a, b, c: low nibbles of a and b, then their high ones; pairs of c above them.
@@ -26,7 +23,10 @@ struct Q3_K : Layout<110, 256, 16, 4, false, 7> {
     return _mm_sub_epi8(_mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), high),
                         _mm_set1_epi8(32));
   }
-#endif
+  static inline void scales(const uint8_t* p, float* scale, float*) {
+    scales16(whole_scales(p), f16_value(p + kD), scale);
+  }
+#else
   static inline void scales(const uint8_t* p, float* scale, float*) {
     uint32_t a[3], s[4];
     memcpy(a, p + kScales, sizeof a);
@@ -35,23 +35,20 @@ struct Q3_K : Layout<110, 256, 16, 4, false, 7> {
     s[1] = (a[1] & nibble) | (((a[2] >> 2) & pair) << 4);
     s[2] = ((a[0] >> 4) & nibble) | (((a[2] >> 4) & pair) << 4);
     s[3] = ((a[1] >> 4) & nibble) | (((a[2] >> 6) & pair) << 4);
-#if RUNNEL_SIMD_BITS <= 128
     int8_t scales[16];
     memcpy(scales, s, sizeof s);
     for (int j = 0; j < 16; ++j) scales[j] = static_cast<int8_t>(scales[j] - 32);
     scales16(scales, f16_value(p + kD), scale);
-#else
-    const __m128i stored = _mm_setr_epi32(static_cast<int>(s[0]), static_cast<int>(s[1]),
-                                          static_cast<int>(s[2]), static_cast<int>(s[3]));
-    scales16(_mm_sub_epi8(stored, _mm_set1_epi8(32)), f16_value(p + kD), scale);
-#endif
   }
+#endif
 #if RUNNEL_SIMD_BITS == 512
+  static inline void pair_scales(const uint8_t* a, const uint8_t* b, F* scale, F*) {
+    pair_scales16(whole_scales(a), f16_value(a + kD), whole_scales(b), f16_value(b + kD), scale);
+  }
   static inline I values(const uint8_t* p, int i) {
     const I low = bit_pairs(p + kLow, i);
-    const I bit = _mm512_inserti64x4(
-        _mm512_castsi256_si512(_mm256_set1_epi8(static_cast<char>(1 << (2 * i)))),
-        _mm256_set1_epi8(static_cast<char>(2 << (2 * i))), 1);
+    const I bit = joined(_mm256_set1_epi8(static_cast<char>(1 << (2 * i))),
+                         _mm256_set1_epi8(static_cast<char>(2 << (2 * i))));
     return _mm512_mask_add_epi8(low, _mm512_test_epi8_mask(twice(p), bit), low,
                                 _mm512_set1_epi8(4));
   }

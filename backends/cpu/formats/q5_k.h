@@ -13,8 +13,7 @@ struct Q5_K : Block6<176, 31> {
     const uint8_t* p = chunk + i / 4 * kBlockBytes;
     const int c = i % 4;
     const auto bit = [](int group) { return _mm256_set1_epi8(static_cast<char>(1 << group)); };
-    return with_fifths(low_bits(p, c), twice(p + kFifths),
-                       _mm512_inserti64x4(_mm512_castsi256_si512(bit(2 * c)), bit(2 * c + 1), 1));
+    return with_fifths(low_bits(p, c), twice(p + kFifths), joined(bit(2 * c), bit(2 * c + 1)));
   }
   static inline I pair(const uint8_t* chunk, int i) {
     const uint8_t* p = chunk + i / 4 * kBlockBytes;

@@ -39,15 +39,11 @@ static inline void pair_scales16(__m128i a, float d_of_a, __m128i b, float d_of_
 }
 /// 16-bit words shifted down by `low` in the lower half of the register and by `high` in the upper.
 static inline I shift_halves(I words, int16_t low, int16_t high) {
-  const I shift = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi16(low)),
-                                     _mm256_set1_epi16(high), 1);
-  return _mm512_srlv_epi16(words, shift);
+  return _mm512_srlv_epi16(words, joined(_mm256_set1_epi16(low), _mm256_set1_epi16(high)));
 }
 /// The same, up.
 static inline I raise_halves(I words, int16_t low, int16_t high) {
-  const I shift = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi16(low)),
-                                     _mm256_set1_epi16(high), 1);
-  return _mm512_sllv_epi16(words, shift);
+  return _mm512_sllv_epi16(words, joined(_mm256_set1_epi16(low), _mm256_set1_epi16(high)));
 }
 #elif RUNNEL_SIMD_BITS == 256
 static inline I load_32_bytes(const uint8_t* p) {

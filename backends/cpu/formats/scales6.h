@@ -8,7 +8,7 @@
 
 namespace runnel::cpu::RUNNEL_ISA {
 
-#if RUNNEL_SIMD_BITS >= 256
+#if RUNNEL_SIMD_BITS == 256
 /// The 8 scales and 8 minimums of a superblock that starts with `head`.
 static inline __m128i scale_bytes(__m128i head) {
   // Words of head: d and dmin, a, b, c. Words of the result: a c' (scales), b c" (minimums).
@@ -64,21 +64,17 @@ static inline void scales6(const uint8_t* chunk, float* scale, float* min) {
       min[j] = dmin * static_cast<float>(m[j]);
     }
   }
+#elif RUNNEL_SIMD_BITS == 512
+  F scales, mins;
+  pair_scales6(chunk, chunk + kStride, &scales, &mins);
+  store(scale, scales);
+  store(min, mins);
 #else
   const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(chunk));
   const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(chunk + kStride));
   const __m128i a = scale_bytes(first), b = scale_bytes(second);
   const __m128i s = _mm_unpacklo_epi64(a, b), m = _mm_unpackhi_epi64(a, b);
   const __m128 factors = _mm_cvtph_ps(_mm_unpacklo_epi32(first, second));  // d, dmin; d, dmin
-#if RUNNEL_SIMD_BITS == 512
-  const I of_block = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2);
-  const F all = _mm512_castps128_ps512(factors);
-  const F d = _mm512_permutexvar_ps(of_block, all);
-  const F dmin = _mm512_permutexvar_ps(_mm512_add_epi32(of_block, _mm512_set1_epi32(1)), all);
-  store(scale, mul(to_float(_mm512_cvtepu8_epi32(s)), d));
-  store(min,
-        mul(to_float(_mm512_sub_epi32(_mm512_setzero_si512(), _mm512_cvtepu8_epi32(m))), dmin));
-#else
   for (int h = 0; h < 2; ++h) {
     const __m128 pair = h ? _mm_movehl_ps(factors, factors) : factors;
     const F d = _mm256_broadcastss_ps(pair), dmin = _mm256_broadcastss_ps(_mm_movehdup_ps(pair));
@@ -87,7 +83,6 @@ static inline void scales6(const uint8_t* chunk, float* scale, float* min) {
     store(min + 8 * h,
           mul(to_float(_mm256_sub_epi32(_mm256_setzero_si256(), _mm256_cvtepu8_epi32(m8))), dmin));
   }
-#endif
 #endif
 }
 

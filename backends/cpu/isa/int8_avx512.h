@@ -18,6 +18,9 @@ static inline I pack_i8(const F* v) {
       _mm512_packs_epi16(first, last));
   return _mm512_max_epi8(bytes, _mm512_set1_epi8(-127));
 }
+static inline I joined(__m256i low, __m256i high) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
 static inline I load_ints(const int32_t* p) {
   return _mm512_loadu_si512(p);
 }

@@ -33,12 +33,11 @@ inline constexpr int64_t kChunkValues = 512;
 struct alignas(64) Chunk {
   int8_t q[kChunkValues];
   int8_t split[kChunkValues];  // of 4 x 32 values each the first halves, then the second halves
-  int8_t
-      pairs[kChunkValues];  // of 8 x 32 values each those of even groups, then odd, each as split
-  float scale[16];          // of 32 values each
-  int32_t sum[16];          // of the q of 32 values each
-  int32_t half_sum[32];     // of 16 values each
-  float scaled_sum[16];     // scale * sum
+  int8_t pairs[kChunkValues];  // of 8 x 32 values each the even groups, then the odd, as split
+  float scale[16];             // of 32 values each
+  int32_t sum[16];             // of the q of 32 values each
+  int32_t half_sum[32];        // of 16 values each
+  float scaled_sum[16];        // scale * sum
   float scaled_half_sum[32];
 };
 
