@@ -66,6 +66,34 @@ inline I stored(const uint8_t* chunk, int i) {
     return Format::values(chunk, i);
 }
 #endif
+#if RUNNEL_SIMD_BITS == 512
+/// Registers of a chunk's weights.
+template <class Format>
+constexpr int kWeightRegisters = static_cast<int>(kValues<Format> / 64);
+/// The dots of all groups of a chunk; group g's is in lane g of dot_order().
+template <class Format>
+inline I sum_dots(const I* weight, const int8_t* q) {
+  constexpr bool kHalves = kIsSplit<Format> || kIsPaired<Format>;
+  constexpr int64_t kLane = 127 * Format::kMost * (kHalves ? 8 : 4);
+  I dots[8];
+  if constexpr (kHalves) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+      dots[i] = add_bytes(dot_bytes<true>(weight[2 * i], load_i8(q + 128 * i)), weight[2 * i + 1],
+                          load_i8(q + 128 * i + 64));
+    return sum_groups<16, kLane>(dots);
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < kWeightRegisters<Format>; ++i)
+      dots[i] = dot_bytes<true>(weight[i], load_i8(q + 64 * i));
+    return sum_groups<Format::kGroup, kLane>(dots);
+  }
+}
+template <class Format>
+inline I dot_order() {
+  return group_order < kIsSplit<Format> ? 16 : Format::kGroup, kIsPaired < Format >> ();
+}
+#endif
 template <class Format>
 inline Activations activations(const Chunk* row, int64_t chunk) {
   if constexpr (Format::kGroup == 32) {

@@ -52,34 +52,19 @@ struct PairActivations {
   }
 };
 
-// The sums of a row's groups, in group_order().
-template <class Format>
-inline I dots_of(const uint8_t* w, const int8_t* q) {
-  constexpr bool kHalves = kIsSplit<Format> || kIsPaired<Format>;
-  constexpr int64_t kLane = 127 * Format::kMost * (kHalves ? 8 : 4);
-  I dots[8];
-  if constexpr (kHalves) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i)
-      dots[i] = add_bytes(dot_bytes<true>(stored<Format>(w, 2 * i), load_i8(q + 128 * i)),
-                          stored<Format>(w, 2 * i + 1), load_i8(q + 128 * i + 64));
-    return sum_groups<16, kLane>(dots);
-  } else {
-#pragma GCC unroll 8
-    for (int i = 0; i < Format::kGroup / 4; ++i)
-      dots[i] = dot_bytes<true>(stored<Format>(w, i), load_i8(q + 64 * i));
-    return sum_groups<Format::kGroup, kLane>(dots);
-  }
-}
-
 /// chains: [2], of rows 0 and 1, then of rows 2 and 3.
 template <class Format>
 inline void add_four(const uint8_t* const* w, const Activations& activations, F* chains) {
   const PairActivations<Format> x(activations);
   I sums[kStreams];
 #pragma GCC unroll 4
-  for (int r = 0; r < kStreams; ++r) sums[r] = dots_of<Format>(w[r], x.q);
-  const I order = group_order < kIsSplit<Format> ? 16 : Format::kGroup, kIsPaired < Format >> ();
+  for (int r = 0; r < kStreams; ++r) {
+    I weights[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < kWeightRegisters<Format>; ++i) weights[i] = stored<Format>(w[r], i);
+    sums[r] = sum_dots<Format>(weights, x.q);
+  }
+  const I order = dot_order<Format>();
   const I second = _mm512_add_epi32(order, _mm512_set1_epi32(16));
 #pragma GCC unroll 2
   for (int pair = 0; pair < 2; ++pair) {

@@ -28,22 +28,16 @@ inline __m256 half_of(F v, int half) {
 /// The dots of all groups of a chunk (or of half of it), one per lane.
 template <class Format>
 inline I gather(const I* weight, const int8_t* q) {
+#if RUNNEL_SIMD_BITS == 512
+  return _mm512_permutexvar_epi32(dot_order<Format>(), sum_dots<Format>(weight, q));
+#else
   constexpr bool kWide = Format::kOffset >= 128;
   I dots[8];
-#if RUNNEL_SIMD_BITS == 512
-  if constexpr (kIsSplit<Format> || kIsPaired<Format>) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i)
-      dots[i] = add_bytes(dot_bytes<kWide>(weight[2 * i], load_i8(q + 128 * i)), weight[2 * i + 1],
-                          load_i8(q + 128 * i + 64));
-    return _mm512_permutexvar_epi32(group_order<16, kIsPaired<Format>>(),
-                                    sum_groups<16, INT32_MAX>(dots));
-  }
-#endif
 #pragma GCC unroll 8
   for (int i = 0; i < Format::kGroup / 4; ++i)
     dots[i] = dot_bytes<kWide>(weight[i], load_i8(q + 4 * kLanes * i));
   return gather_groups<Format::kGroup>(dots);
+#endif
 }
 
 template <class Format, int T>
