@@ -213,7 +213,7 @@ constexpr std::array kRows = std::to_array<Row>({
     row<moe_route, small_experts>(Op::moe_route, "moe_route"),
     row<moe_sum>(Op::moe_sum, "moe_sum"),
     row<last_row>(Op::last_row, "last_row"),
-    row<argmax>(Op::argmax, "argmax"),
+    row<argmax, 0>(Op::argmax, "argmax", argmax_scratch),
 });
 // clang-format on
 

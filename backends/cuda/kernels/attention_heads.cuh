@@ -7,7 +7,7 @@ namespace runnel::cuda {
 namespace {
 
 constexpr int kHeads = 4;   // of a block
-constexpr int kLeast = 64;  // keys of a split
+constexpr int kLeast = 256;  // keys of a split: to merge splits takes as long as to read so many
 
 template <int kDim, int kThreads>
 struct Shared {
@@ -17,6 +17,7 @@ struct Shared {
   __half k[kDim], v[kDim];  // of the step's token
   Running states[kWarps][kHeads];
   float sums[kWarps][kHeads][kDim];
+  float shrink[kWarps][kHeads];  // of what a warp added up
   bool last;
 };
 

@@ -119,18 +119,18 @@ __device__ void merge_warp(Sums& sums) {
     }
 }
 
-/// Merges `n` results that lie `stride` floats apart: sums [kDim], maximum, sum.
+/// Channel d of `n` results merged, which lie `stride` floats apart: sums [kDim], maximum, sum.
 template <int kDim>
-__device__ float merge_all(const float* from, int n, std::int64_t stride, int d, Running& all) {
-  float value = 0;
-  for (int i = 0; i < n; ++i, from += stride) {
-    Running one;
-    one.maximum = from[kDim];
-    one.sum = from[kDim + 1];
-    const float2 shrink = all.merge(one);
-    value = value * shrink.x + from[d] * shrink.y;
+__device__ float merge_all(const float* from, int n, std::int64_t stride, int d) {
+  float most = -INFINITY, value = 0, sum = 0;
+  for (int i = 0; i < n; ++i) most = fmaxf(most, from[i * stride + kDim]);
+  for (int i = 0; i < n; ++i) {
+    const float* one = from + i * stride;
+    const float shrink = one[kDim] == -INFINITY ? 0.0f : expf(one[kDim] - most);
+    value = fmaf(one[d], shrink, value);
+    sum = fmaf(one[kDim + 1], shrink, sum);
   }
-  return value;
+  return value / sum;
 }
 
 /// Merges the warps: results, or one split's part of them.
@@ -150,23 +150,34 @@ __device__ void merge_warps(Shared<kDim, kThreads>& s,
     }
   __syncthreads();
   constexpr int kWarps = kThreads / 32;
+  float most[kHeads];
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    most[h] = -INFINITY;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) most[h] = fmaxf(most[h], s.states[w][h].maximum);
+    const float mine = threadIdx.x < kWarps ? s.states[threadIdx.x][h].maximum : -INFINITY;
+    if (threadIdx.x < kWarps)
+      s.shrink[threadIdx.x][h] = mine == -INFINITY ? 0.0f : expf(mine - most[h]);
+  }
+  __syncthreads();
   for (int i = threadIdx.x; i < heads * kDim; i += kThreads) {
     const int h = i / kDim, d = i % kDim;
-    Running all;
-    float value = 0;
+    float value = 0, sum = 0;
+#pragma unroll
     for (int w = 0; w < kWarps; ++w) {
-      const float2 shrink = all.merge(s.states[w][h]);
-      value = value * shrink.x + s.sums[w][h][d] * shrink.y;
+      value = fmaf(s.sums[w][h][d], s.shrink[w][h], value);
+      sum = fmaf(s.states[w][h].sum, s.shrink[w][h], sum);
     }
     if (out != nullptr) {
-      out[i] = value / all.sum;
+      out[i] = value / sum;
       continue;
     }
     float* to = partial + h * partial_stride;
     to[d] = value;
     if (d == 0) {
-      to[kDim] = all.maximum;
-      to[kDim + 1] = all.sum;
+      to[kDim] = h == 0 ? most[0] : h == 1 ? most[1] : h == 2 ? most[2] : most[3];
+      to[kDim + 1] = sum;
     }
   }
 }

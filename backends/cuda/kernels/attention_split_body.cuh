@@ -5,19 +5,6 @@
 namespace runnel::cuda {
 namespace {
 
-/// Whether this block is the last of `n` to get here; then it sees what the others wrote.
-__device__ bool is_last(std::uint32_t* counter, int n, bool& shared) {
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    __threadfence();
-    shared = atomicAdd(counter, 1u) == static_cast<std::uint32_t>(n - 1);
-    if (shared) *counter = 0;
-    __threadfence();
-  }
-  __syncthreads();
-  return shared;
-}
-
 /// One block's split: `y` is its KV head and chunk of heads. REQUIRES: make_table() was called.
 template <int kKeyBatch, int kDim, int kThreads>
 __device__ void attend(Shared<kDim, kThreads>& s,
@@ -58,12 +45,8 @@ __device__ void attend(Shared<kDim, kThreads>& s,
   merge_warps(s, sums, heads, n_active == 1 ? a.out + row * kDim : nullptr,
               partial + split * (kDim + 2), stride);
   if (n_active == 1 || !is_last(counter, n_active, s.last)) return;
-  for (int i = threadIdx.x; i < heads * kDim; i += kThreads) {
-    Running all;
-    const float value =
-        merge_all<kDim>(partial + i / kDim * stride, n_active, kDim + 2, i % kDim, all);
-    a.out[row * kDim + i] = value / all.sum;
-  }
+  for (int i = threadIdx.x; i < heads * kDim; i += kThreads)
+    a.out[row * kDim + i] = merge_all<kDim>(partial + i / kDim * stride, n_active, kDim + 2, i % kDim);
 }
 
 }  // namespace

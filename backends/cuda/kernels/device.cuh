@@ -59,6 +59,19 @@ __device__ inline float block_sum(float x) {
   return sum;
 }
 
+/// Whether this block is the last of `n` to get here; then it sees what the others wrote.
+__device__ inline bool is_last(std::uint32_t* counter, int n, bool& shared) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    shared = atomicAdd(counter, 1u) == static_cast<std::uint32_t>(n - 1);
+    if (shared) *counter = 0;
+    __threadfence();
+  }
+  __syncthreads();
+  return shared;
+}
+
 /// Launches kernel(args...) as part of a step.
 template <class... Params, class... Args>
 cudaError_t start(const Launch& launch,

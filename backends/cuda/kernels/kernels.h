@@ -33,6 +33,7 @@ cudaError_t moe_route(const Step& step, const Launch& launch);
 cudaError_t moe_sum(const Step& step, const Launch& launch);
 cudaError_t last_row(const Step& step, const Launch& launch);
 cudaError_t argmax(const Step& step, const Launch& launch);
+std::size_t argmax_scratch(const Graph& graph, const Node& node);
 cudaError_t matvec(const Step& step, const Launch& launch);
 cudaError_t gemm(const Step& step, const Launch& launch);
 cudaError_t gemm_swiglu(const Step& step, const Launch& launch);
