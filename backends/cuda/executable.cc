@@ -124,12 +124,10 @@ class CudaExecutable final : public Executable, private Event {
   }
 
  private:
-  /// Runs of steps that one kernel does. RUNNEL_CUDA_STEP: kernels = one kernel a step, single =
-  /// one for all that can be, else whichever is faster.
+  /// Runs of steps that one kernel does; RUNNEL_CUDA_STEP=kernels: none.
   Status make_runs(const std::shared_ptr<Pool>& pool) {
-    const std::string way = env("RUNNEL_CUDA_STEP").value_or("");
-    if (way == "kernels") return {};
-    runs_ = find_runs(steps_, device_.caps(), way == "single" ? RunChoice::all : RunChoice::faster);
+    if (env("RUNNEL_CUDA_STEP").value_or("") == "kernels") return {};
+    runs_ = find_runs(steps_, device_.caps());
     std::vector<std::byte> data;
     for (const PersistRun& run : runs_) data.insert(data.end(), run.data.begin(), run.data.end());
     if (runs_.empty()) return {};

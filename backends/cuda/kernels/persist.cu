@@ -13,37 +13,16 @@ constexpr std::size_t kLeastSteps = 4;       // fewer are not worth filling the 
 constexpr std::size_t kMostFeeds = 80;       // their list lies in shared memory
 constexpr std::size_t kStaticShared = 1024;  // of the kernel besides what is counted here
 
-/// The kernel for weights of a type.
-std::optional<Weight> weight_of(quant::DType type) {
-  switch (type) {
-    case quant::DType::f16:
-    case quant::DType::bf16:
-      return Weight::plain;
-    case quant::DType::q8_0:
-      return Weight::bytes;
-    case quant::DType::q4_0:
-    case quant::DType::q4_k:
-    case quant::DType::q5_k:
-    case quant::DType::q6_k:
-    case quant::DType::iq4_xs:
-      return Weight::nibbles;
-    default:
-      return std::nullopt;
-  }
-}
-
-std::size_t ring_bytes_of(Weight weight) {
-  return weight == Weight::plain   ? ring_bytes<Weight::plain>()
-         : weight == Weight::bytes ? ring_bytes<Weight::bytes>()
-                                   : ring_bytes<Weight::nibbles>();
+/// Whether runs can have weights of a type.
+bool is_plain(quant::DType type) {
+  return type == quant::DType::f16 || type == quant::DType::bf16;
 }
 
 /// What a step adds to a run.
 struct Item {
   PersistOp op{};
   std::optional<Feed> feed;
-  std::optional<Weight> weight;  // it needs; none: any
-  std::size_t shared = 0;        // it works in
+  std::size_t shared = 0;  // it works in
 };
 
 template <class T>
@@ -54,41 +33,34 @@ void put(PersistOp& op, OpKind kind, const T& args) {
 }
 
 Feed feed_of(const MatvecArgs& a) {
-  const bool packed = is_packed(a.type);
-  const PackedInfo& info = packed_info(a.type);
   Feed f{};
   for (int i = 0; i < a.n_matrices; ++i) {
-    f.planes[i] = a.matrix[i].planes;
+    f.values[i] = a.matrix[i].planes.at[0];
     f.rows[i] = a.matrix[i].rows;
   }
-  f.units = packed ? a.k / kUnit : a.k / 8;
+  f.units = a.k / 8;
   f.n_results = a.n_results;
   f.lanes = a.lanes;
   f.n_tasks = static_cast<int>(ceil_div(a.n_results, 32 / a.lanes));
   f.parts = a.combine == Combine::swiglu ? 2 : a.combine == Combine::conv ? 3 : 1;
-  f.steps = static_cast<int>(ceil_div(f.units, packed ? a.lanes : 2 * a.lanes));
+  f.steps = static_cast<int>(ceil_div(f.units, 2 * a.lanes));
   f.part_rows = a.matrix[0].rows / 3;
-  f.codes = info.codes;
-  f.extra = info.extra;
-  f.scales = info.scales;
-  f.heads = info.heads;
-  f.n_matrices = static_cast<std::uint8_t>(a.n_matrices);
+  f.n_matrices = a.n_matrices;
   f.by_matrix = a.combine == Combine::swiglu;
   return f;
 }
 
 std::optional<Item> product_item(const Step& step, const Caps& caps) {
   const Product& p = step.product;
-  const std::optional<Weight> weight = weight_of(p.w[0].dtype);
-  if (!weight || p.expert_ids.present() || p.out[0].rows() != 1) return std::nullopt;
+  if (!is_plain(p.w[0].dtype) || p.expert_ids.present() || p.out[0].rows() != 1)
+    return std::nullopt;
   MatvecArgs args = matvec_args(step);
-  if (args.k % (is_packed(args.type) ? kUnit : 8) != 0) return std::nullopt;
+  if (args.k % 8 != 0) return std::nullopt;
   args.lanes = lanes_of(args.n_results, caps);
   Item item;
   put(item.op, OpKind::product, args);
   item.feed = feed_of(args);
-  item.weight = weight;
-  item.shared = *weight == Weight::plain ? FloatX<1>::bytes(args.k) : ByteX<1>::bytes(args.k);
+  item.shared = FloatX<1>::bytes(args.k);
   return item;
 }
 
@@ -104,13 +76,11 @@ std::optional<Item> attention_item(const Step& step, const Caps& caps) {
 
 std::optional<Item> embed_item(const Step& step) {
   const Operand& table = step.in[0];
-  const std::optional<Weight> weight = weight_of(table.dtype);
-  if (!weight || step.out[0].rows() != 1) return std::nullopt;
+  if (!is_plain(table.dtype) || step.out[0].rows() != 1) return std::nullopt;
   Item item;
   put(item.op, OpKind::embed,
-      EmbedOneArgs{matrix_of(table, nullptr).planes, table.dtype, step.in[1].ids(),
+      EmbedOneArgs{table.data, table.dtype, step.in[1].ids(),
                    step.out[0].f32(), static_cast<int>(table.shape[0]), table.cols()});
-  item.weight = weight;
   return item;
 }
 
@@ -138,15 +108,12 @@ class Growing {
 
   /// Whether the item fits what is there; then it is taken.
   bool take(const Item& item, const Caps& caps) {
-    const std::optional<Weight> weight = weight_ ? weight_ : item.weight;
-    if (item.weight && *weight != *item.weight) return false;
     const std::size_t feeds = feeds_.size() + (item.feed ? 1 : 0);
     const std::size_t work = std::max(work_, item.shared);
-    const std::size_t total = ring_bytes_of(weight.value_or(Weight::bytes)) +
-                              2 * sizeof(PersistOp) + (feeds * sizeof(Feed) + 15) / 16 * 16 + work;
+    const std::size_t total =
+        kRingBytes + 2 * sizeof(PersistOp) + (feeds * sizeof(Feed) + 15) / 16 * 16 + work;
     if (feeds > kMostFeeds || total + kStaticShared > static_cast<std::size_t>(caps.shared_bytes))
       return false;
-    weight_ = weight;
     work_ = work;
     run_.shared = total;
     if (item.feed) feeds_.push_back(*item.feed);
@@ -158,7 +125,6 @@ class Growing {
 
   PersistRun done() {
     run_.n_steps = ops_.size();
-    run_.weight = weight_.value_or(Weight::nibbles);
     run_.n_ops = static_cast<int>(ops_.size());
     run_.n_feeds = static_cast<int>(feeds_.size());
     const std::size_t ops = ops_.size() * sizeof(PersistOp), feeds = feeds_.size() * sizeof(Feed);
@@ -170,20 +136,14 @@ class Growing {
 
  private:
   PersistRun run_;
-  std::optional<Weight> weight_;
   std::size_t work_ = 0;
   std::vector<PersistOp> ops_;
   std::vector<Feed> feeds_;
 };
 
-/// Measured on sm_90, LFM2 of 350M and 1.2B: see README.md.
-bool is_faster(Weight weight) {
-  return weight == Weight::plain;
-}
-
 }  // namespace
 
-std::vector<PersistRun> find_runs(std::span<const Step> steps, const Caps& caps, RunChoice choice) {
+std::vector<PersistRun> find_runs(std::span<const Step> steps, const Caps& caps) {
   std::vector<PersistRun> runs;
   if (caps.sm < 80) return runs;
   for (std::size_t i = 0; i < steps.size();) {
@@ -193,10 +153,7 @@ std::vector<PersistRun> find_runs(std::span<const Step> steps, const Caps& caps,
       if (!item || !growing.take(*item, caps)) break;
     }
     const std::size_t n = growing.size();
-    if (n >= kLeastSteps) {
-      PersistRun run = growing.done();
-      if (choice == RunChoice::all || is_faster(run.weight)) runs.push_back(std::move(run));
-    }
+    if (n >= kLeastSteps) runs.push_back(growing.done());
     i += std::max<std::size_t>(1, n);
   }
   return runs;
@@ -219,9 +176,7 @@ cudaError_t launch_run(const PersistRun& run,
   args.n_feeds = run.n_feeds;
   args.counters = counters;
   args.best = reinterpret_cast<Best*>(scratch);
-  if (run.weight == Weight::plain) return launch_persist<Weight::plain>(args, run.shared, launch);
-  if (run.weight == Weight::bytes) return launch_persist<Weight::bytes>(args, run.shared, launch);
-  return launch_persist<Weight::nibbles>(args, run.shared, launch);
+  return launch_persist(args, run.shared, launch);
 }
 
 }  // namespace runnel::cuda

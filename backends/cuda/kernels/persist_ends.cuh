@@ -2,7 +2,7 @@
 #pragma once
 #include "backends/cuda/kernels/attention_split_body.cuh"
 #include "backends/cuda/kernels/matvec_plain.cuh"
-#include "backends/cuda/kernels/persist_slot.cuh"
+#include "backends/cuda/kernels/persist.cuh"
 
 namespace runnel::cuda {
 namespace {
@@ -10,30 +10,13 @@ namespace {
 constexpr int kArgmaxCounter = 32;
 
 template <class T>
-__device__ void embed_plain_row(const EmbedOneArgs& a, int id) {
-  const T* row = reinterpret_cast<const T*>(a.planes.at[0]) + std::int64_t{id} * a.cols;
+__device__ void embed_row(const EmbedOneArgs& a, int id) {
+  const T* row = static_cast<const T*>(a.values) + std::int64_t{id} * a.cols;
   for (int i = static_cast<int>(blockIdx.x * kPersistThreads + threadIdx.x); i < a.cols;
        i += static_cast<int>(gridDim.x) * kPersistThreads)
     a.out[i] = as_float(row[i]);
 }
 
-/// One unit a thread, over all blocks.
-template <class Format>
-__device__ void embed_packed_row(const EmbedOneArgs& a, int id) {
-  const int units = a.cols / kUnit;
-  for (int j = static_cast<int>(blockIdx.x + gridDim.x * threadIdx.x); j < units;
-       j += static_cast<int>(gridDim.x) * kPersistThreads) {
-    const Unit u = Format::decode(Format::load(a.planes, std::int64_t{id} * units + j));
-    float* const out = a.out + j * kUnit;
-    for (int k = 0; k < 8; ++k)
-      for (int i = 0; i < 4; ++i) {
-        const auto code = static_cast<std::int8_t>(u.code[k] >> (8 * i));
-        out[4 * k + i] = u.d[k / 4] * static_cast<float>(code) + u.m[k / 4];
-      }
-  }
-}
-
-template <Weight weight>
 __device__ void do_embed(const EmbedOneArgs& a, const StepData* step) {
   const int id = a.ids[0];
   if (id < 0 || id >= a.n_rows) {
@@ -41,12 +24,8 @@ __device__ void do_embed(const EmbedOneArgs& a, const StepData* step) {
       *step->failure = static_cast<std::int32_t>(Failure::token_id);
     return;
   }
-  if constexpr (weight == Weight::plain) {
-    if (a.type == quant::DType::f16) return embed_plain_row<__half>(a, id);
-    return embed_plain_row<__nv_bfloat16>(a, id);
-  } else {
-    with_weight<weight>(a.type, [&]<class Format>() { embed_packed_row<Format>(a, id); });
-  }
+  if (a.type == quant::DType::f16) return embed_row<__half>(a, id);
+  embed_row<__nv_bfloat16>(a, id);
 }
 
 /// last_row of one token.

@@ -3,34 +3,22 @@
 #pragma once
 #include "backends/cuda/kernels/matvec_kernel.cuh"
 #include "backends/cuda/kernels/persist_ring.cuh"
-#include "backends/cuda/kernels/persist_slot.cuh"
 
 namespace runnel::cuda {
 namespace {
 
 /// This lane's part of one row times x.
-template <class Format, Weight weight, class X>
-__device__ float row_part(Ring<weight>& ring, const X& x, const Feed& f, unsigned row) {
-  const int lane = threadIdx.x % 32 % f.lanes;
+template <class T>
+__device__ float row_part(Ring& ring, const FloatX<1>& x, const Feed& f) {
+  const int lane = static_cast<int>(threadIdx.x) % 32 % f.lanes;
   float sum[1] = {};
-  if constexpr (weight == Weight::plain) {
-    using T = std::conditional_t<std::is_same_v<Format, PlainF16>, __half, __nv_bfloat16>;
-    for (int i = 0; i < f.steps; ++i) {
-      const int u = 2 * i * f.lanes + lane;
-      ring.wait();
-      const uint4 a = ring.main(0), b = ring.main(1);
-      ring.pass();
-      if (u < f.units) add_raw<T>(a, x, u, sum);
-      if (u + f.lanes < f.units) add_raw<T>(b, x, u + f.lanes, sum);
-    }
-  } else {
-    unsigned unit = row * static_cast<unsigned>(f.units) + static_cast<unsigned>(lane);
-    for (int u = lane; u < f.steps * f.lanes; u += f.lanes, unit += f.lanes) {
-      ring.wait();
-      const typename Format::Raw raw = raw_of<Format>(ring, unit);
-      ring.pass();
-      if (u < f.units) add_unit(Format::decode(raw), x, u, sum);
-    }
+  for (int i = 0; i < f.steps; ++i) {
+    const int u = 2 * i * f.lanes + lane;
+    ring.wait();
+    const uint4 a = ring.unit(0), b = ring.unit(1);
+    ring.pass();
+    if (u < f.units) add_raw<T>(a, x, u, sum);
+    if (u + f.lanes < f.units) add_raw<T>(b, x, u + f.lanes, sum);
   }
   return sum[0];
 }
@@ -41,11 +29,11 @@ __device__ float reduced(float sum, int lanes) {
 }
 
 /// The rows of one task, and what is done with their sums.
-template <class Format, Weight weight, class X>
-__device__ void do_task(Ring<weight>& ring,
+template <class T>
+__device__ void do_task(Ring& ring,
                         const MatvecArgs& a,
                         const Feed& f,
-                        const X& x,
+                        const FloatX<1>& x,
                         int task,
                         const StepData* step) {
   const int lane = threadIdx.x % 32, result = task * (32 / f.lanes) + lane / f.lanes;
@@ -59,8 +47,7 @@ __device__ void do_task(Ring<weight>& ring,
   const float bias = writes && m.bias != nullptr ? m.bias[place.row] : 0.0f;
   float sums[3] = {};
   for (int part = 0; part < f.parts; ++part) {
-    const int row = place.row + (a.combine == Combine::conv ? part * f.part_rows : 0);
-    const float sum = reduced(row_part<Format>(ring, x, f, static_cast<unsigned>(row)), f.lanes);
+    const float sum = reduced(row_part<T>(ring, x, f), f.lanes);
     if (part == 0) sums[0] = sum;
     if (part == 1) sums[1] = sum;
     if (part == 2) sums[2] = sum;
@@ -73,20 +60,20 @@ __device__ void do_task(Ring<weight>& ring,
 }
 
 /// The whole product. `norm`: its weights, where a row fits registers.
-template <Weight weight>
-__device__ void do_product(Ring<weight>& ring,
+__device__ void do_product(Ring& ring,
                            const MatvecArgs& a,
                            const Feed& f,
                            const RowPart& norm,
                            std::byte* shared,
                            const StepData* step) {
-  using X = std::conditional_t<weight == Weight::plain, FloatX<1>, ByteX<1>>;
-  X x(shared, a.k);
-  load_x<X, 1>(x, a, norm, 0, 1);
-  with_weight<weight>(a.type, [&]<class Format>() {
+  FloatX<1> x(shared, a.k);
+  load_x<FloatX<1>, 1>(x, a, norm, 0, 1);
+  const auto all_tasks = [&]<class T>() {
     for (int task = ring.first_task(); task < f.n_tasks; task += ring.n_warps())
-      do_task<Format>(ring, a, f, x, task, step);
-  });
+      do_task<T>(ring, a, f, x, task, step);
+  };
+  if (a.type == quant::DType::f16) return all_tasks.template operator()<__half>();
+  all_tasks.template operator()<__nv_bfloat16>();
 }
 
 }  // namespace

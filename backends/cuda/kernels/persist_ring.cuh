@@ -2,7 +2,6 @@
 // their use: each thread copies what itself will read, so that nobody waits for anybody. What it
 // copies does not depend on activations, so it runs ahead across barriers.
 #pragma once
-#include "backends/cuda/formats/formats.cuh"
 #include "backends/cuda/kernels/persist.cuh"
 
 namespace runnel::cuda {
@@ -10,14 +9,6 @@ namespace runnel::cuda {
 __device__ inline void copy_16(void* to, const void* from) {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
-                   static_cast<unsigned>(__cvta_generic_to_shared(to))),
-               "l"(from)
-               : "memory");
-#endif
-}
-__device__ inline void copy_4(void* to, const void* from) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(
                    static_cast<unsigned>(__cvta_generic_to_shared(to))),
                "l"(from)
                : "memory");
@@ -37,27 +28,19 @@ __device__ void wait_copies() {
 }
 
 /// One thread's slots and how far it has asked.
-template <Weight weight>
 class Ring {
  public:
-  using Shape = RingShape<weight>;
-  static constexpr int kMain = Shape::kMain, kAux = Shape::kAux, kSlots = Shape::kSlots;
   static constexpr int kThreads = kPersistThreads;
 
   __device__ Ring(std::byte* shared, const Feed* feeds, int n_feeds)
-      : main_(reinterpret_cast<uint4*>(shared) + threadIdx.x),
-        aux_(reinterpret_cast<std::uint32_t*>(shared + 16 * kMain * kSlots * kThreads) +
-             threadIdx.x),
-        feeds_(feeds),
-        n_feeds_(n_feeds) {
+      : units_(reinterpret_cast<uint4*>(shared) + threadIdx.x), feeds_(feeds), n_feeds_(n_feeds) {
     next_feed();
     for (int i = 0; i < kSlots; ++i) ask(i);
   }
 
-  /// The oldest slot is there: main(i) and aux(i) are its words.
+  /// The oldest slot is there: unit(i) is in it.
   __device__ void wait() const { wait_copies<kSlots - 1>(); }
-  __device__ uint4 main(int i) const { return main_[(slot_ * kMain + i) * kThreads]; }
-  __device__ std::uint32_t aux(int i) const { return aux_[(slot_ * kAux + i) * kThreads]; }
+  __device__ uint4 unit(int i) const { return units_[(slot_ * kSlotUnits + i) * kThreads]; }
   /// The oldest slot was read: the next units take its place.
   __device__ void pass() {
     ask(slot_);
@@ -93,18 +76,7 @@ class Ring {
     const int first = lane % f.lanes;
     lanes_ = f.lanes;
     left_ = f.units - first;
-    const std::int64_t unit = std::int64_t{row} * f.units + first;
-    const Planes& planes = f.planes[matrix];
-    if constexpr (weight == Weight::plain) {
-      codes_ = planes.at[0] + unit * 16;
-      return;
-    }
-    codes_ = planes.at[0] + unit * (16 * kMain);
-    scales_ = planes.at[2] + unit * f.scales;
-    if constexpr (kAux > 1) {
-      extra_ = planes.at[1] + unit * f.extra;
-      heads_ = planes.at[3] + unit / 8 * f.heads;
-    }
+    next_ = f.values[matrix] + (std::int64_t{row} * f.units + first) * 16;
   }
 
   /// The next row of the run.
@@ -121,54 +93,23 @@ class Ring {
   /// has the most left.
   __device__ void ask(int slot) {
     if (feed_ < n_feeds_) {
-      uint4* const main = main_ + slot * kMain * kThreads;
-      if constexpr (weight == Weight::plain) {
-        const int step = lanes_ * 16;
-        if (left_ > 0) copy_16(main, codes_);
-        if (left_ > lanes_) copy_16(main + kThreads, codes_ + step);
-        codes_ += 2 * step;
-        left_ -= 2 * lanes_;
-      } else {
-        if (left_ > 0) ask_packed(main, aux_ + slot * kAux * kThreads);
-        codes_ += lanes_ * (16 * kMain);
-        left_ -= lanes_;
-      }
+      uint4* const to = units_ + slot * kSlotUnits * kThreads;
+#pragma unroll
+      for (int i = 0; i < kSlotUnits; ++i)
+        if (left_ > i * lanes_) copy_16(to + i * kThreads, next_ + i * lanes_ * 16);
+      next_ += kSlotUnits * lanes_ * 16;
+      left_ -= kSlotUnits * lanes_;
       if (left_ + static_cast<int>(threadIdx.x) % lanes_ <= 0) next_row();
     }
     end_copies();
   }
 
-  static __device__ const std::uint8_t* word_of(const std::uint8_t* p) {
-    return reinterpret_cast<const std::uint8_t*>(reinterpret_cast<std::uintptr_t>(p) &
-                                                 ~std::uintptr_t{3});
-  }
-
-  /// Fields of less than 4 bytes come with their neighbours.
-  __device__ void ask_packed(uint4* main, std::uint32_t* aux) {
-    const Feed& f = feeds_[feed_];
-#pragma unroll
-    for (int i = 0; i < kMain; ++i) copy_16(main + i * kThreads, codes_ + 16 * i);
-    copy_4(aux, word_of(scales_));
-    scales_ += lanes_ * f.scales;
-    if constexpr (kAux > 1) {
-      if (f.heads != 0) {
-        copy_4(aux + kThreads, word_of(heads_));
-        heads_ += lanes_ / 8 * f.heads;
-      }
-      if (f.extra == 0) return;
-      copy_4(aux + 2 * kThreads, extra_);
-      if (f.extra > 4) copy_4(aux + 3 * kThreads, extra_ + 4);
-      extra_ += lanes_ * f.extra;
-    }
-  }
-
-  uint4* main_;
-  std::uint32_t* aux_;
+  uint4* units_;
   const Feed* feeds_;  // in shared memory
   int n_feeds_;
   int feed_ = -1, task_ = 0, part_ = 0;
   int lanes_ = 32, left_ = 0;  // units of the row from this lane's next one on
-  const std::uint8_t *codes_ = nullptr, *scales_ = nullptr, *extra_ = nullptr, *heads_ = nullptr;
+  const std::uint8_t* next_ = nullptr;
   int slot_ = 0;
 };
 

@@ -1,7 +1,6 @@
 // A run of steps of one token in one kernel of one block per multiprocessor. Between operators all
 // blocks meet: each adds one to a counter and waits for the sum. What an operator needs besides
 // activations is fetched before that wait: weights by the ring, the rest by the whole block.
-#pragma once
 #include "backends/cuda/kernels/persist_ends.cuh"
 #include "backends/cuda/kernels/persist_product.cuh"
 
@@ -65,7 +64,6 @@ __device__ void prepare_op(const PersistOp& op,
   }
 }
 
-template <Weight weight>
 __device__ void do_other(const PersistOp& op,
                          const PersistArgs& all,
                          std::byte* shared,
@@ -74,20 +72,19 @@ __device__ void do_other(const PersistOp& op,
     if (op.as<SplitArgs>().attr.head_dim == 64) return do_attention<64>(op, shared, step);
     return do_attention<128>(op, shared, step);
   }
-  if (op.kind == OpKind::embed) return do_embed<weight>(op.as<EmbedOneArgs>(), step);
+  if (op.kind == OpKind::embed) return do_embed(op.as<EmbedOneArgs>(), step);
   if (op.kind == OpKind::copy) return do_copy(op.as<CopyArgs>());
   do_argmax(op.as<ArgmaxOneArgs>(), all, shared);
 }
 
 /// Shared memory: the ring, the feeds, two operators, then what the operator at work needs.
-template <Weight weight>
 __global__ void __launch_bounds__(kPersistThreads, 1)
     persist_kernel(const __grid_constant__ PersistArgs all, const StepData* step) {
   constexpr int kWords = sizeof(PersistOp) / 4, kFeedWords = sizeof(Feed) / 4;
   static_assert(kWords <= kPersistThreads);
   extern __shared__ uint4 shared[];
   auto* const base = reinterpret_cast<std::byte*>(shared);
-  auto* const ops = reinterpret_cast<PersistOp*>(base + ring_bytes<weight>());
+  auto* const ops = reinterpret_cast<PersistOp*>(base + kRingBytes);
   auto* const feeds = reinterpret_cast<Feed*>(ops + 2);
   std::byte* const work =
       reinterpret_cast<std::byte*>(feeds) + (sizeof(Feed) * all.n_feeds + 15) / 16 * 16;
@@ -98,7 +95,7 @@ __global__ void __launch_bounds__(kPersistThreads, 1)
         reinterpret_cast<const std::uint32_t*>(all.feeds)[i];
   if (thread < kWords) reinterpret_cast<std::uint32_t*>(ops)[thread] = words[thread];
   __syncthreads();
-  Ring<weight> ring(base, feeds, all.n_feeds);
+  Ring ring(base, feeds, all.n_feeds);
   RowPart norm;
   prepare_op(ops[0], norm, work, step);
   __syncthreads();
@@ -107,9 +104,9 @@ __global__ void __launch_bounds__(kPersistThreads, 1)
     const bool more = i + 1 < all.n_ops;
     const std::uint32_t word = more && thread < kWords ? words[(i + 1) * kWords + thread] : 0;
     if (op.kind == OpKind::product)
-      do_product<weight>(ring, op.as<MatvecArgs>(), feeds[feed++], norm, work, step);
+      do_product(ring, op.as<MatvecArgs>(), feeds[feed++], norm, work, step);
     else
-      do_other<weight>(op, all, work, step);
+      do_other(op, all, work, step);
     if (!more) break;
     if (thread < kWords) reinterpret_cast<std::uint32_t*>(ops + (i + 1) % 2)[thread] = word;
     arrive(all.counters);
@@ -125,10 +122,9 @@ __global__ void __launch_bounds__(kPersistThreads, 1)
 
 }  // namespace
 
-template <Weight weight>
 cudaError_t launch_persist(const PersistArgs& args, std::size_t shared, const Launch& launch) {
   cudaError_t error =
-      cudaFuncSetAttribute(persist_kernel<weight>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+      cudaFuncSetAttribute(persist_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(shared));
   if (error != cudaSuccess) return error;
   cudaLaunchConfig_t config{};
@@ -141,7 +137,7 @@ cudaError_t launch_persist(const PersistArgs& args, std::size_t shared, const La
   attribute.val.cooperative = 1;
   config.attrs = &attribute;
   config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, persist_kernel<weight>, args, launch.step);
+  return cudaLaunchKernelEx(&config, persist_kernel, args, launch.step);
 }
 
 }  // namespace runnel::cuda

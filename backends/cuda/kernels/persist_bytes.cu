@@ -1,7 +1,0 @@
-#include "backends/cuda/kernels/persist_kernel.cuh"
-
-namespace runnel::cuda {
-
-template cudaError_t launch_persist<Weight::bytes>(const PersistArgs&, std::size_t, const Launch&);
-
-}  // namespace runnel::cuda
