@@ -140,9 +140,9 @@ Status VulkanBackend::download(std::span<std::byte> dst, BufferView src) {
       buffer->size() - src.offset < dst.size())
     return {Code::invalid_argument, "download is larger than its buffer"};
   for (const DeviceBuffer::Mirror& mirror : buffer->mirrors) {
-    if (!mirror.fresh || src.offset < mirror.first ||
-        src.offset + dst.size() > mirror.first + mirror.size)
-      continue;
+    if (src.offset < mirror.first || src.offset + dst.size() > mirror.first + mirror.size) continue;
+    mirror.was_read = true;
+    if (!mirror.fresh) continue;
     RUNNEL_TRY(device_->wait());
     std::copy_n(mirror.host + (src.offset - mirror.first), dst.size(), dst.begin());
     return {};
