@@ -141,6 +141,11 @@ void matmul_cases(std::vector<Case>& cases) {
                     weight({row.n, k}, dtype)};
         cases.push_back(fused);
       }
+  // So many results that a GPU may take larger tiles, each cut off at the last one.
+  Case large = make(Op::matmul, {384, 300}, "f16 bias" + text(" K=", 192) + text("N=", 8200));
+  large.dtype = DType::f16;
+  large.in = {activation(384, 192), weight({8200, 192}, DType::f16), weight({8200}, DType::f32)};
+  cases.push_back(large);
   for (DType dtype : weight_types()) {
     const std::int64_t k = row_lengths(dtype)[2];
     for (const Tokens& tokens : {Tokens{1, 1}, Tokens{6, 5}}) {
