@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "backends/vulkan/barriers.h"
 #include "runtime/base/checked.h"
@@ -10,7 +11,8 @@
 namespace runnel::vulkan {
 namespace {
 
-constexpr std::size_t kMaxMirror = std::size_t{1} << 20;  // bytes of outputs read back every step
+constexpr std::size_t kMaxMirror = std::size_t{1} << 20;  // bytes of an output with a mirror
+constexpr std::size_t kSmallMirror = 1024;                // read back every step
 constexpr std::uint32_t kMaxTimed = 4096;
 
 std::uint32_t workgroups(const Extent& extent, const StepParams& params) {
@@ -55,8 +57,11 @@ class VulkanExecutable final : public Executable, private Event {
   Status mirror_outputs(const Graph& graph, const Segment& segment);
   Status record();
   void record_dispatch(const Dispatch& dispatch, const Bound& bound, Barriers& barriers) const;
-  void record_mirrors() const;
-  void barrier(VkAccessFlags before, VkAccessFlags after) const;
+  enum class Size : std::uint8_t { small, large };
+  void record_mirrors(VkCommandBuffer commands, Size size) const;
+  Status record_large_mirrors();
+  bool refresh_mirrors();
+  void barrier(VkCommandBuffer commands, VkAccessFlags before, VkAccessFlags after) const;
   bool is_static(const Extent& extent) const {
     return !extent.kv_spans && (extent.per_token == 0 || max_tokens_ == 1);
   }
@@ -73,6 +78,7 @@ class VulkanExecutable final : public Executable, private Event {
   const Block* scratch_ = nullptr;  // and constants behind it
   VkDescriptorPool pool_ = VK_NULL_HANDLE;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;
+  VkCommandBuffer large_ = VK_NULL_HANDLE;  // copies of large outputs; null: there are none
   std::uint64_t generation_ = 0;
   bool recorded_ = false;
   std::vector<Mirrored> mirrored_;
@@ -89,8 +95,9 @@ VulkanExecutable::~VulkanExecutable() {
     std::erase_if(one.buffer->mirrors, [&](const DeviceBuffer::Mirror& mirror) {
       return mirror.host == mirror_->mapped + one.to;
     });
-  if (commands_ != VK_NULL_HANDLE)
-    api.FreeCommandBuffers(m_.device.handle(), m_.device.command_pool(), 1, &commands_);
+  for (const VkCommandBuffer& one : {commands_, large_})
+    if (one != VK_NULL_HANDLE)
+      api.FreeCommandBuffers(m_.device.handle(), m_.device.command_pool(), 1, &one);
   if (pool_ != VK_NULL_HANDLE) api.DestroyDescriptorPool(m_.device.handle(), pool_, nullptr);
   if (queries_ != VK_NULL_HANDLE) api.DestroyQueryPool(m_.device.handle(), queries_, nullptr);
   if (scratch_ != nullptr) m_.memory.release_block(scratch_);
@@ -137,7 +144,7 @@ Status VulkanExecutable::build(const Graph& graph, const Segment& segment) {
     }
   RUNNEL_TRY(mirror_outputs(graph, segment));
   RUNNEL_ASSIGN(commands_, m_.device.new_commands());
-  return {};
+  return record_large_mirrors();
 }
 
 Status VulkanExecutable::make_descriptor_pool() {
@@ -221,7 +228,8 @@ Status VulkanExecutable::bind(const Dispatch& dispatch, std::size_t constant_at)
   return {};
 }
 
-/// Small outputs are copied to memory that the host reads fast, in the same submit.
+/// Outputs are copied to memory that the host reads fast, in the same submit: small ones always,
+/// others when those of the last submit were read. What is read otherwise is fetched by itself.
 Status VulkanExecutable::mirror_outputs(const Graph& graph, const Segment& segment) {
   std::size_t bytes = 0;
   for (const Node& node : segment.nodes)
@@ -246,7 +254,9 @@ Status VulkanExecutable::mirror_outputs(const Graph& graph, const Segment& segme
   return {};
 }
 
-void VulkanExecutable::barrier(VkAccessFlags before, VkAccessFlags after) const {
+void VulkanExecutable::barrier(VkCommandBuffer commands,
+                               VkAccessFlags before,
+                               VkAccessFlags after) const {
   constexpr VkAccessFlags kTransfer = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
   VkMemoryBarrier memory{};
   memory.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
@@ -258,7 +268,7 @@ void VulkanExecutable::barrier(VkAccessFlags before, VkAccessFlags after) const 
   const bool to_host = (after & VK_ACCESS_HOST_READ_BIT) != 0;
   const VkPipelineStageFlags to = to_host ? kHost : (after & kTransfer) != 0 ? kCopy : kCompute;
   const VkPipelineStageFlags from = (before & kTransfer) != 0 ? kCompute | kCopy : kCompute;
-  m_.device.api().CmdPipelineBarrier(commands_, from, to, 0, 1, &memory, 0, nullptr, 0, nullptr);
+  m_.device.api().CmdPipelineBarrier(commands, from, to, 0, 1, &memory, 0, nullptr, 0, nullptr);
 }
 
 void VulkanExecutable::record_dispatch(const Dispatch& dispatch,
@@ -266,7 +276,7 @@ void VulkanExecutable::record_dispatch(const Dispatch& dispatch,
                                        Barriers& barriers) const {
   const VkApi& api = m_.device.api();
   constexpr VkAccessFlags kShader = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
-  if (barriers.add(bound.ranges)) barrier(VK_ACCESS_SHADER_WRITE_BIT, kShader);
+  if (barriers.add(bound.ranges)) barrier(commands_, VK_ACCESS_SHADER_WRITE_BIT, kShader);
   const VkPipelineLayout layout = bound.pipeline->layout;
   const VkDescriptorSet sets[] = {bound.set, m_.step.set()};
   api.CmdBindPipeline(commands_, VK_PIPELINE_BIND_POINT_COMPUTE, bound.pipeline->pipeline);
@@ -286,14 +296,47 @@ void VulkanExecutable::record_dispatch(const Dispatch& dispatch,
                   workgroups(dispatch.grid[2], one));
 }
 
-void VulkanExecutable::record_mirrors() const {
-  if (mirrored_.empty()) return;
-  barrier(VK_ACCESS_SHADER_WRITE_BIT, VK_ACCESS_TRANSFER_READ_BIT);
+void VulkanExecutable::record_mirrors(VkCommandBuffer commands, Size size) const {
+  const auto is_meant = [size](const Mirrored& one) {
+    return (one.size <= kSmallMirror) == (size == Size::small);
+  };
+  if (std::ranges::any_of(mirrored_, is_meant))
+    barrier(commands, VK_ACCESS_SHADER_WRITE_BIT, VK_ACCESS_TRANSFER_READ_BIT);
   for (const Mirrored& one : mirrored_) {
+    if (!is_meant(one)) continue;
     const VkBufferCopy region{one.buffer->offset() + one.first, one.to, one.size};
-    m_.device.api().CmdCopyBuffer(commands_, one.buffer->block().buffer, mirror_->buffer, 1,
+    m_.device.api().CmdCopyBuffer(commands, one.buffer->block().buffer, mirror_->buffer, 1,
                                   &region);
   }
+  barrier(commands, VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
+          VK_ACCESS_HOST_READ_BIT);
+}
+
+Status VulkanExecutable::record_large_mirrors() {
+  if (std::ranges::none_of(mirrored_, [](const auto& one) { return one.size > kSmallMirror; }))
+    return {};
+  RUNNEL_ASSIGN(large_, m_.device.new_commands());
+  VkCommandBufferBeginInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+  RUNNEL_TRY(to_status(m_.device.api().BeginCommandBuffer(large_, &info), "recording"));
+  record_mirrors(large_, Size::large);
+  return to_status(m_.device.api().EndCommandBuffer(large_), "recording");
+}
+
+/// Says which mirrors the next submit refreshes. Returns whether the large ones are among them.
+bool VulkanExecutable::refresh_mirrors() {
+  std::vector<DeviceBuffer::Mirror>::iterator found;
+  const auto find = [&](const Mirrored& one) {
+    found = std::ranges::find(one.buffer->mirrors, mirror_->mapped + one.to,
+                              [](const auto& mirror) { return mirror.host; });
+    return found != one.buffer->mirrors.end();
+  };
+  bool large = false;
+  for (const Mirrored& one : mirrored_)
+    if (one.size > kSmallMirror && find(one)) large |= std::exchange(found->was_read, false);
+  for (const Mirrored& one : mirrored_)
+    if (find(one)) found->fresh = large || one.size <= kSmallMirror;
+  return large;
 }
 
 Status VulkanExecutable::record() {
@@ -317,8 +360,7 @@ Status VulkanExecutable::record() {
       record_dispatch(dispatch, bound_[n++], barriers);
     take_time();
   }
-  record_mirrors();
-  barrier(VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, VK_ACCESS_HOST_READ_BIT);
+  record_mirrors(commands_, Size::small);
   recorded_ = true;
   generation_ = m_.step.generation();
   return to_status(api.EndCommandBuffer(commands_), "recording");
@@ -353,11 +395,9 @@ Result<Event*> VulkanExecutable::submit(const StepParams& params, const StateTab
   auto* const grids = reinterpret_cast<std::uint32_t*>(m_.step.indirect().mapped);
   for (std::size_t i = 0; i < grids_.size(); ++i) grids[i] = workgroups(*grids_[i], params);
   RUNNEL_ASSIGN(const VkCommandBuffer pending, m_.memory.take_pending());
-  const VkCommandBuffer both[] = {pending, commands_};
-  RUNNEL_TRY(m_.device.submit(std::span(both).subspan(pending == VK_NULL_HANDLE ? 1 : 0)));
-  for (const Mirrored& one : mirrored_)
-    for (DeviceBuffer::Mirror& mirror : one.buffer->mirrors)
-      if (mirror.host == mirror_->mapped + one.to) mirror.fresh = true;
+  const VkCommandBuffer all[] = {pending, commands_, large_};
+  const std::size_t first = pending == VK_NULL_HANDLE ? 1 : 0, last = refresh_mirrors() ? 3 : 2;
+  RUNNEL_TRY(m_.device.submit(std::span(all).subspan(first, last - first)));
   return static_cast<Event*>(this);
 }
 

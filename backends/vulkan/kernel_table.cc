@@ -48,11 +48,14 @@ bool byte_row_pair(const Graph& graph, const Node& node, const Caps& caps) {
   return pair_fits(graph, node, caps) && byte_row(graph, node, caps);
 }
 /// The matrix units take 16 x 16 x 16, and a workgroup's tiles fit.
-bool matrix_units(const Graph& graph, const Node& node, const Caps& caps) {
+bool has_matrix_units(const Caps& caps) {
   constexpr std::size_t kTiles = 46080;
   return caps.matrix.m == 16 && caps.matrix.n == 16 && caps.matrix.k == 16 &&
-         caps.subgroup_size == 32 && caps.shared_bytes >= kTiles &&
-         matrix_fits(graph, node, caps) && steps::is_matrix_product(graph, node);
+         caps.subgroup_size == 32 && caps.shared_bytes >= kTiles;
+}
+bool matrix_units(const Graph& graph, const Node& node, const Caps& caps) {
+  return has_matrix_units(caps) && matrix_fits(graph, node, caps) &&
+         steps::is_matrix_product(graph, node);
 }
 bool matrix_units_pair(const Graph& graph, const Node& node, const Caps& caps) {
   return pair_fits(graph, node, caps) && matrix_units(graph, node, caps);
@@ -63,6 +66,15 @@ bool usual_heads(const Graph& graph, const Node& node, const Caps& caps) {
   return caps.subgroup_arithmetic && attr != nullptr &&
          (attr->head_dim == 64 || attr->head_dim == 128) && attr->n_heads / attr->n_kv_heads <= 8 &&
          graph.value(node.in[1]).dtype == DType::f16;
+}
+bool many_rows(const Graph& graph, const Node& node, const Caps& caps) {
+  const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
+  return attr != nullptr && (attr->head_dim == 64 || attr->head_dim == 128) &&
+         attr->n_heads / attr->n_kv_heads <= 16 && graph.value(node.in[1]).dtype == DType::f16 &&
+         steps::is_long_step(graph) && caps.shared_bytes >= 32768;
+}
+bool many_rows_matrix(const Graph& graph, const Node& node, const Caps& caps) {
+  return has_matrix_units(caps) && caps.subgroup_clustered && many_rows(graph, node, caps);
 }
 /// Filters become f32.
 bool short_filter(const Graph& graph, const Node& node, const Caps&) {
@@ -96,6 +108,8 @@ constexpr std::array kRows = std::to_array<Row>({
     {Op::swiglu, "swiglu", always, steps::elementwise},
     {Op::rope, "rope", always, steps::rope},
     {Op::kv_append, "kv_append", always, steps::kv_append},
+    {Op::attention, "attention matrix", many_rows_matrix, steps::attention_matrix},
+    {Op::attention, "attention tile", many_rows, steps::attention_tile},
     {Op::attention, "attention row", usual_heads, steps::attention_row},
     {Op::attention, "attention", small_head, steps::attention},
     {Op::rotate, "rotate", always, steps::rotate},

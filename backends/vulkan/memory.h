@@ -99,11 +99,13 @@ class DeviceBuffer final : public Buffer {
   std::size_t offset() const { return offset_; }
   /// A small weight as numbers, kept for kernels that prepare constants from it.
   std::vector<float> values;
-  /// A copy that every submit of an executable refreshes: bytes [first, first + size) at `host`.
+  /// A copy that submits of an executable refresh: bytes [first, first + size) at `host`. Always
+  /// when it is small, else when somebody read the values of the submit before.
   struct Mirror {
     std::size_t first = 0, size = 0;
     const std::byte* host = nullptr;
     bool fresh = false;
+    mutable bool was_read = false;  // the values, from here or from the device
   };
   std::vector<Mirror> mirrors;
 

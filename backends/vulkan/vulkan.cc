@@ -14,7 +14,8 @@
 namespace runnel::vulkan {
 namespace {
 
-constexpr std::size_t kPackBytes = std::size_t{16} << 20;  // packed at a time
+constexpr std::size_t kPackBytes = std::size_t{16} << 20;          // packed at a time
+constexpr std::uint64_t kLongStepMemory = std::uint64_t{6} << 30;  // of a device
 
 /// pack_rows(), a range of the rows per thread: a start must not wait for one core.
 void pack_by_threads(const WeightLayout& layout,
@@ -77,6 +78,11 @@ class VulkanBackend final : public Backend {
   bool uses_host_memory() const override { return false; }
   /// Of the largest heap, as it was before anybody took of it: the API does not say more.
   std::size_t free_bytes() const override { return device_->caps().memory_bytes; }
+  /// Products on matrix units gain from many rows; elsewhere long steps only take memory.
+  std::int64_t step_tokens() const override {
+    const Caps& caps = device_->caps();
+    return caps.matrix.m != 0 && caps.memory_bytes >= kLongStepMemory ? 2048 : 512;
+  }
   bool supports(const Graph& graph, const Node& node) const override {
     return find(graph, node) != nullptr;
   }
@@ -134,9 +140,9 @@ Status VulkanBackend::download(std::span<std::byte> dst, BufferView src) {
       buffer->size() - src.offset < dst.size())
     return {Code::invalid_argument, "download is larger than its buffer"};
   for (const DeviceBuffer::Mirror& mirror : buffer->mirrors) {
-    if (!mirror.fresh || src.offset < mirror.first ||
-        src.offset + dst.size() > mirror.first + mirror.size)
-      continue;
+    if (src.offset < mirror.first || src.offset + dst.size() > mirror.first + mirror.size) continue;
+    mirror.was_read = true;
+    if (!mirror.fresh) continue;
     RUNNEL_TRY(device_->wait());
     std::copy_n(mirror.host + (src.offset - mirror.first), dst.size(), dst.begin());
     return {};

@@ -7,6 +7,7 @@ namespace runnel::vulkan::steps {
 namespace {
 
 constexpr std::uint32_t kThreads = 64, kAttentionThreads = 128;
+constexpr std::int64_t kFewTokens = 8;  // up to here the keys are cut into spans
 
 std::uint32_t state_index(const Graph& graph, ValueId id) {
   return u32(graph.value(id).state_index);
@@ -23,7 +24,7 @@ std::uint32_t high_word(std::uint64_t x) {
 Step with_spans(const Graph& graph, const Node& node, Bindings bindings, Dispatch d) {
   const auto& attr = attr_of<AttentionAttr>(node);
   Step step;
-  const bool split = graph.max_tokens() <= 8;
+  const bool split = graph.max_tokens() <= kFewTokens;
   const std::uint32_t n_parts = split ? u32(kMaxSpans) : 1;
   d.push.push_back(n_parts);
   d.push.push_back(bits(attr.scale));
@@ -96,6 +97,39 @@ Result<Step> attention_row(const Graph& graph, const Node& node, Bindings bindin
   d.constants = {128, u32(attr.n_heads / attr.n_kv_heads)};
   d.grid[1] = Extent{u32(attr.n_kv_heads)};
   return step;
+}
+
+bool is_long_step(const Graph& graph) {
+  return graph.max_tokens() > kFewTokens;
+}
+
+namespace {
+/// A workgroup has `rows` rows: tokens times the query heads of a KV head.
+Step attention_of_rows(
+    const Graph& graph, const Node& node, Bindings bindings, const char* shader, int rows) {
+  const auto& attr = attr_of<AttentionAttr>(node);
+  const std::uint32_t group = u32(attr.n_heads / attr.n_kv_heads);
+  const std::int32_t k = graph.value(node.in[1]).state_index;
+  const std::int32_t v = graph.value(node.in[2]).state_index;
+  Dispatch d;
+  d.shader = shader + std::to_string(attr.head_dim);
+  d.push = {u32(attr.n_heads), group,           u32(attr.head_dim), u32(k), u32(v),
+            u32(attr.window),  bits(attr.scale)};
+  d.operands = {read(bindings, node.in[0]), write(bindings, node.out[0])};
+  d.states = {{k, Access::read}, {v, Access::read}};
+  d.grid = {Extent{0, 1, u32(rows) / group}, Extent{u32(attr.n_kv_heads)}, Extent{}};
+  Step step{{std::move(d)}};
+  step.recent = Step::kAllPages;
+  return step;
+}
+}  // namespace
+
+Result<Step> attention_tile(const Graph& graph, const Node& node, Bindings bindings) {
+  return attention_of_rows(graph, node, bindings, "attention_tile.f16.", 16);
+}
+
+Result<Step> attention_matrix(const Graph& graph, const Node& node, Bindings bindings) {
+  return attention_of_rows(graph, node, bindings, "attention_matrix.", 64);
 }
 
 Result<Step> kv_seal(const Graph& graph, const Node& node, Bindings bindings) {

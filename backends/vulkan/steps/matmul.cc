@@ -51,7 +51,9 @@ Dispatch multiply(const Graph& graph,
                   const Operand* bias) {
   const Rows rows = rows_of(graph, x);
   // Large tiles read less, as long as there are enough of them to keep a large GPU busy.
-  const std::uint32_t tile = layout.rows >= 4096 && x.shape[0] >= 256 ? 128 : 64;
+  constexpr std::int64_t kEnoughTiles = 192;
+  const std::int64_t tiles = (layout.rows + 127) / 128 * ((x.shape[0] + 127) / 128);
+  const std::uint32_t tile = tiles >= kEnoughTiles ? 128 : 64;
   Dispatch d;
   d.shader = "matmul_f16." + std::to_string(tile);
   d.push = {u32(layout.rows), u32(layout.cols), rows.fixed, rows.per_token, bias != nullptr};

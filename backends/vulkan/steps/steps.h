@@ -52,5 +52,9 @@ bool is_matrix_product(const Graph& graph, const Node& node);
 Result<Step> matmul(const Graph& graph, const Node& node, Bindings bindings);
 /// attention over f16 pages with heads of 64 or 128 channels.
 Result<Step> attention_row(const Graph& graph, const Node& node, Bindings bindings);
+/// The same for steps of many tokens, which share the keys they read: plain, and on matrix units.
+bool is_long_step(const Graph& graph);
+Result<Step> attention_tile(const Graph& graph, const Node& node, Bindings bindings);
+Result<Step> attention_matrix(const Graph& graph, const Node& node, Bindings bindings);
 
 }  // namespace runnel::vulkan::steps
