@@ -272,7 +272,8 @@ void attention_cases(std::vector<Case>& cases) {
                        name_of(dtype) + text(" H=", row.heads) + text("G=", row.kv_heads) +
                            text("dh=", row.head_dim) + text("window=", row.window),
                        AttentionAttr{scale, row.heads, row.kv_heads, row.head_dim, row.window});
-      made.dtype = dtype;
+      // Names the tolerance: with few tokens nobody gains by rounding.
+      made.dtype = row.tokens.max > 8 ? dtype : DType::f32;
       const Shape page{row.kv_heads, kPageTokens, row.head_dim};
       made.in = {activation(row.tokens.max, row.heads * row.head_dim),
                  state(page, dtype, StateKind::kv_k), state(page, dtype, StateKind::kv_v)};

@@ -40,7 +40,7 @@ constexpr Row kTolerances[] = {
     {Op::matmul_swiglu, DType::f16, 5e-3},
     {Op::matmul_swiglu, DType::bf16, 6e-2},
     {Op::matmul_swiglu, kAnyType, 1.5e-1},
-    // queries and weights of the softmax in f16, as keys and values are
+    // many tokens: queries and weights of the softmax in f16, as keys and values are
     {Op::attention, DType::f16, 5e-3},
     // queries and weights of the softmax in 8 bits where keys and values are coarser still, else
     // in 15 and 16
