@@ -96,6 +96,8 @@ class CudaBackend final : public Backend {
     RUNNEL_TRY(device_.use());
     return cuda::compile(graph, segment, device_, pool_);
   }
+  /// Hopper's products gain from many rows; elsewhere long steps only take memory.
+  std::int64_t step_tokens() const override { return device_.caps().sm == 90 ? 2048 : 512; }
   Result<Ceilings> measure_ceilings() override {
     RUNNEL_TRY(device_.use());
     return cuda::measure_ceilings(device_);

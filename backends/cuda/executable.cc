@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backends/cuda/fuse.h"
+#include "backends/cuda/kernels/kernels.h"
 #include "backends/cuda/persist.h"
 #include "backends/cuda/state_table.h"
 #include "runtime/base/env.h"
@@ -96,6 +97,7 @@ class CudaExecutable final : public Executable, private Event {
       step.device_constants = device_constants;
       device_constants += step.constants.size();
     }
+    same_division_ = max_tokens_ == 1 && std::ranges::any_of(steps_, holds_weights);
     RUNNEL_TRY(make_runs(pool));
     RUNNEL_TRY(device_.sync());
     return capture();
@@ -124,9 +126,10 @@ class CudaExecutable final : public Executable, private Event {
   }
 
  private:
-  /// Runs of steps that one kernel does; RUNNEL_CUDA_STEP=kernels: none.
+  /// Runs of steps that one kernel does: where RUNNEL_CUDA_STEP=one asks for it. Kernels whose
+  /// weights come ahead (matvec_held.cuh) were faster with short contexts.
   Status make_runs(const std::shared_ptr<Pool>& pool) {
-    if (env("RUNNEL_CUDA_STEP").value_or("") == "kernels") return {};
+    if (env("RUNNEL_CUDA_STEP").value_or("") != "one") return {};
     runs_ = find_runs(steps_, device_.caps());
     std::vector<std::byte> data;
     for (const PersistRun& run : runs_) data.insert(data.end(), run.data.begin(), run.data.end());
@@ -148,7 +151,8 @@ class CudaExecutable final : public Executable, private Event {
   }
 
   Status launch(const Step& step, bool overlap) const {
-    const Launch where{device_.stream(), buffer_.device_step(), device_.caps(), overlap};
+    const Launch where{device_.stream(), buffer_.device_step(), device_.caps(), overlap,
+                       same_division_};
     return to_status(step.launch(step, where), "launching a kernel");
   }
 
@@ -161,7 +165,7 @@ class CudaExecutable final : public Executable, private Event {
         ++i;
         continue;
       }
-      const Launch where{device_.stream(), buffer_.device_step(), device_.caps(), false};
+      const Launch where{device_.stream(), buffer_.device_step(), device_.caps(), false, false};
       RUNNEL_TRY(to_status(launch_run(*run, data, steps_[i].counters + kCounters,
                                       address({run_scratch_.get(), 0, 0}), where),
                            "launching a run of steps"));
@@ -198,6 +202,7 @@ class CudaExecutable final : public Executable, private Event {
 
   const Device& device_;
   std::int64_t max_tokens_;
+  bool same_division_ = false;
   StepBuffer buffer_;
   std::vector<Step> steps_;
   std::vector<std::size_t> nodes_;  // of each step: the node its time counts for

@@ -38,6 +38,9 @@ struct Launch {
   const StepData* step;  // device
   Caps caps;
   bool overlap;  // a kernel may start while the one before it ends
+  /// All kernels of the step divide a multiprocessor's memory in the same way: blocks of two of
+  /// them are there together only then.
+  bool same_division;
 };
 
 /// What is done with the sums of a product.

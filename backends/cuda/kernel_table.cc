@@ -94,13 +94,10 @@ bool mma_attention_fits(const Graph& graph, const Node& node) {
          (attr.head_dim == 64 || attr.head_dim == 128);
 }
 
-/// Many tokens over tiles. Tiles are rounded to f16 with their scales: too coarse for kt8, whose
-/// results the plain kernel makes.
+/// Many tokens over tiles, which are rounded to f16 with their scales.
 bool mma_tiles_fit(const Graph& graph, const Node& node) {
   const auto& attr = std::get<AttentionAttr>(node.attr);
   return graph.value(node.in[0]).shape[0] > kFewRows &&
-         graph.value(node.in[3]).kv != quant::KvFormat::kt8 &&
-         graph.value(node.in[4]).kv != quant::KvFormat::kt8 &&
          (attr.head_dim == 64 || attr.head_dim == 128);
 }
 

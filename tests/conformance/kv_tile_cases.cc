@@ -91,7 +91,8 @@ Case attention_case(const Shapes& shapes,
                      {window.sinks, window.recent}};
   made.attr = attr;
   const bool fine = formats.k == KvFormat::kt8 && formats.v == KvFormat::kt8;
-  made.dtype = fine ? DType::q8_0 : DType::q4_0;  // only names the tolerance
+  // Only names the tolerance: with few tokens nobody gains by rounding to f16.
+  made.dtype = !fine ? DType::q4_0 : made.max_tokens > 8 ? DType::f16 : DType::q8_0;
   const Shape page{shapes.kv_heads, kPageTokens, shapes.head_dim};
   Operand k = state(page, StateKind::kv_k, formats.k), v = state(page, StateKind::kv_v, formats.v);
   k.fill = v.fill = fill;

@@ -13,8 +13,9 @@ struct Mxfp4 {
     uint4 codes;
     std::uint8_t exponent;
   };
-  static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit), unit::load<std::uint8_t>(p.at[2], unit)};
+  template <class P>
+  static __device__ Raw load(const P& p, std::int64_t unit) {
+    return {unit::load<uint4>(p, 0, unit), unit::load<std::uint8_t>(p, 2, unit)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;

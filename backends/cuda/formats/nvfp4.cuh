@@ -13,8 +13,9 @@ struct Nvfp4 {
     uint4 codes;
     std::uint16_t scales;
   };
-  static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit), unit::load<std::uint16_t>(p.at[2], unit)};
+  template <class P>
+  static __device__ Raw load(const P& p, std::int64_t unit) {
+    return {unit::load<uint4>(p, 0, unit), unit::load<std::uint16_t>(p, 2, unit)};
   }
   static __device__ float half_e4m3(int bits) {
     if (bits == 0x7F) return 0.0f;

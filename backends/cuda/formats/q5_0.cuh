@@ -14,9 +14,10 @@ struct Q5_0 {
     std::uint32_t high;
     std::uint16_t scale;
   };
-  static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit), unit::load<std::uint32_t>(p.at[1], unit),
-            unit::load<std::uint16_t>(p.at[2], unit)};
+  template <class P>
+  static __device__ Raw load(const P& p, std::int64_t unit) {
+    return {unit::load<uint4>(p, 0, unit), unit::load<std::uint32_t>(p, 1, unit),
+            unit::load<std::uint16_t>(p, 2, unit)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;

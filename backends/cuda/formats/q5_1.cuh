@@ -13,9 +13,10 @@ struct Q5_1 {
     uint4 codes;
     std::uint32_t high, scales;
   };
-  static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit), unit::load<std::uint32_t>(p.at[1], unit),
-            unit::load<std::uint32_t>(p.at[2], unit)};
+  template <class P>
+  static __device__ Raw load(const P& p, std::int64_t unit) {
+    return {unit::load<uint4>(p, 0, unit), unit::load<std::uint32_t>(p, 1, unit),
+            unit::load<std::uint32_t>(p, 2, unit)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;

@@ -14,9 +14,10 @@ struct Q6_k {
     uint2 high;
     std::uint16_t scales, head;
   };
-  static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], unit), unit::load<uint2>(p.at[1], unit),
-            unit::load<std::uint16_t>(p.at[2], unit), unit::load<std::uint16_t>(p.at[3], unit / 8)};
+  template <class P>
+  static __device__ Raw load(const P& p, std::int64_t unit) {
+    return {unit::load<uint4>(p, 0, unit), unit::load<uint2>(p, 1, unit),
+            unit::load<std::uint16_t>(p, 2, unit), unit::load<std::uint16_t>(p, 3, unit / 8)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;

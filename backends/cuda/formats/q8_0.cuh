@@ -13,9 +13,10 @@ struct Q8_0 {
     uint4 first, second;
     std::uint16_t scale;
   };
-  static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint4>(p.at[0], 2 * unit), unit::load<uint4>(p.at[0], 2 * unit + 1),
-            unit::load<std::uint16_t>(p.at[2], unit)};
+  template <class P>
+  static __device__ Raw load(const P& p, std::int64_t unit) {
+    return {unit::load<uint4>(p, 0, 2 * unit), unit::load<uint4>(p, 0, 2 * unit + 1),
+            unit::load<std::uint16_t>(p, 2, unit)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;

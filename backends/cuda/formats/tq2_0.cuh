@@ -13,8 +13,9 @@ struct Tq2_0 {
     uint2 codes;
     std::uint16_t head;
   };
-  static __device__ Raw load(const Planes& p, std::int64_t unit) {
-    return {unit::load<uint2>(p.at[0], unit), unit::load<std::uint16_t>(p.at[3], unit / 8)};
+  template <class P>
+  static __device__ Raw load(const P& p, std::int64_t unit) {
+    return {unit::load<uint2>(p, 0, unit), unit::load<std::uint16_t>(p, 3, unit / 8)};
   }
   static __device__ Unit decode(const Raw& raw) {
     Unit u;

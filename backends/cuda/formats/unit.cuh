@@ -12,6 +12,11 @@ namespace runnel::cuda {
 /// The planes of one weight (layout.h).
 struct Planes {
   const std::uint8_t* at[kPlanes];
+
+  template <class T>
+  __device__ T load(int plane, std::int64_t index) const {
+    return __ldg(reinterpret_cast<const T*>(at[plane]) + index);
+  }
 };
 
 struct Unit {
@@ -29,9 +34,10 @@ __device__ inline float2 halves(std::uint32_t bits) {
   return __half22float2(*reinterpret_cast<const __half2*>(&bits));
 }
 
-template <class T>
-__device__ inline T load(const std::uint8_t* plane, std::int64_t index) {
-  return __ldg(reinterpret_cast<const T*>(plane) + index);
+/// Field `index` of a plane; P: Planes, or what holds a part of them.
+template <class T, class P>
+__device__ inline T load(const P& planes, int plane, std::int64_t index) {
+  return planes.template load<T>(plane, index);
 }
 
 __device__ inline void nibbles(const uint4& v, int (&code)[8]) {

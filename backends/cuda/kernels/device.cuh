@@ -72,6 +72,23 @@ __device__ inline bool is_last(std::uint32_t* counter, int n, bool& shared) {
   return shared;
 }
 
+/// The same sums in a block of so many threads.
+template <int threads>
+__device__ float block_sum(float x) {
+  __shared__ float4 partial[threads / 128];
+  x = warp_sum(x);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) reinterpret_cast<float*>(partial)[threadIdx.x / 32] = x;
+  __syncthreads();
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < threads / 128; ++i) {
+    const float4 p = partial[i];
+    sum = sum + p.x + p.y + p.z + p.w;
+  }
+  return sum;
+}
+
 /// Launches kernel(args...) as part of a step.
 template <class... Params, class... Args>
 cudaError_t start(const Launch& launch,
@@ -83,6 +100,11 @@ cudaError_t start(const Launch& launch,
   if (shared > 48 * 1024) {
     const cudaError_t error = cudaFuncSetAttribute(
         kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+    if (error != cudaSuccess) return error;
+  }
+  if (launch.same_division) {
+    const cudaError_t error = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
     if (error != cudaSuccess) return error;
   }
   cudaLaunchConfig_t config{};

@@ -35,6 +35,8 @@ cudaError_t last_row(const Step& step, const Launch& launch);
 cudaError_t argmax(const Step& step, const Launch& launch);
 std::size_t argmax_scratch(const Graph& graph, const Node& node);
 cudaError_t matvec(const Step& step, const Launch& launch);
+/// Whether a step is such a product whose weights are under way before x is there.
+bool holds_weights(const Step& step);
 cudaError_t gemm(const Step& step, const Launch& launch);
 cudaError_t gemm_swiglu(const Step& step, const Launch& launch);
 

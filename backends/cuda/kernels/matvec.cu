@@ -62,4 +62,8 @@ cudaError_t matvec(const Step& step, const Launch& launch) {
   return launch_matvec(matvec_args(step), step.product.out[0].rows(), launch);
 }
 
+bool holds_weights(const Step& step) {
+  return step.launch == matvec && holds(step.product.w[0].dtype);
+}
+
 }  // namespace runnel::cuda

@@ -2,65 +2,10 @@
 // row of W, so that a warp always has whole cache lines under way; every block keeps x in shared
 // memory. A result depends neither on the number of tokens nor on the grid.
 #pragma once
-#include "backends/cuda/kernels/matvec_dot.cuh"
+#include "backends/cuda/kernels/matvec_held.cuh"
 
 namespace runnel::cuda {
 namespace {
-
-constexpr int kWarps = kMatvecThreads / 32;
-
-__device__ float silu(float x) {
-  return x / (1.0f + expf(-x));
-}
-
-template <int kTokens>
-__device__ void reduce(float (&sum)[kTokens], int lanes) {
-#pragma unroll
-  for (int t = 0; t < kTokens; ++t)
-    for (int i = lanes / 2; i > 0; i /= 2) sum[t] += __shfl_xor_sync(kAllLanes, sum[t], i);
-}
-
-/// Which row of which matrix a result is.
-struct Place {
-  int matrix, row;
-};
-__device__ Place place_of(const MatvecArgs& a, int result) {
-  if (a.combine != Combine::rows) return {0, result};
-  int m = 0;
-  while (m + 1 < a.n_matrices && result >= a.matrix[m].rows) result -= a.matrix[m++].rows;
-  return {m, result};
-}
-
-/// What a channel's convolution needs besides B, C and x: loaded before the products, so that its
-/// latency hides behind theirs.
-struct Taps {
-  float filter[kMostTaps], before[kMostTaps], bias;
-  float* slot;  // of the step's own p
-
-  __device__ void load(const MatvecArgs& a, int c, const StepData* step) {
-    auto* ring = reinterpret_cast<float*>(pages_of(step, a.conv.state)[0]);
-    const int d = a.matrix[0].rows / 3, taps = a.conv.taps, pos = step->pos;
-#pragma unroll
-    for (int k = 0; k < kMostTaps; ++k) {
-      const int source = pos - (taps - 1) + k;
-      filter[k] = k < taps ? a.conv.filter[c * taps + k] : 0.0f;
-      before[k] = k < taps - 1 && source >= 0
-                      ? ring[std::int64_t{source % a.conv.ring_columns} * d + c]
-                      : 0.0f;
-    }
-    bias = a.conv.bias != nullptr ? a.conv.bias[c] : 0.0f;
-    slot = ring + std::int64_t{pos % a.conv.ring_columns} * d + c;
-  }
-  __device__ float convolve(int taps, float gate, float out_gate, float x) const {
-    const float p = __fmul_rn(gate, x);
-    float sum = 0;
-#pragma unroll
-    for (int k = 0; k < kMostTaps; ++k)
-      if (k < taps) sum += filter[k] * (k == taps - 1 ? p : before[k]);
-    *slot = p;
-    return out_gate * (sum + bias);
-  }
-};
 
 template <class Format, int kTokens, Combine combine>
 __device__ void compute(const MatvecArgs& a,
@@ -110,13 +55,6 @@ __device__ void compute(const MatvecArgs& a,
   }
 }
 
-/// Asks for up to `most` bytes to be brought into the L2 cache, by the lanes of a warp.
-__device__ void prefetch(const std::uint8_t* from, std::int64_t bytes, int most) {
-  const int n = static_cast<int>(bytes < most ? bytes : most);
-  for (int i = threadIdx.x % 32 * 128; i < n; i += 32 * 128)
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i));
-}
-
 /// Before x is there: the beginning of what this warp reads first.
 __device__ void prefetch_weights(const MatvecArgs& a, int result) {
   if (!a.prefetches || result >= a.n_results) return;
@@ -130,9 +68,9 @@ __device__ void prefetch_weights(const MatvecArgs& a, int result) {
         place.row + (a.combine == Combine::conv ? std::int64_t{part} * (m.rows / 3) : 0);
     const std::int64_t units = a.k / kUnit;
     const std::int64_t bytes = m.code_bytes * units;
-    prefetch(m.planes.at[0] + row * bytes, per_warp * bytes, kMost / n_parts);
+    prefetch(m.planes.at[0] + row * bytes, min(per_warp * bytes, std::int64_t{kMost / n_parts}));
     const std::int64_t scales = m.scale_bytes * units;
-    if (scales > 0) prefetch(m.planes.at[2] + row * scales, per_warp * scales, kMost);
+    if (scales > 0) prefetch(m.planes.at[2] + row * scales, min(per_warp * scales, std::int64_t{kMost}));
   }
 }
 
@@ -145,7 +83,7 @@ __global__ void __launch_bounds__(kMatvecThreads, 2)
                           (32 / a.lanes));
   // The step's data was there before the first kernel began; weights are there always.
   const int n_rows = rows_in_use(a.rows, step), first_row = static_cast<int>(blockIdx.y) * kTokens;
-  RowPart norm;
+  RowPart<> norm;
   if (a.norm != nullptr && fits_registers(a.k)) norm.load(a.norm, a.k);
   wait_previous();
   if (first_row >= n_rows) return;
@@ -186,6 +124,8 @@ cudaError_t matvec_of(const MatvecArgs& args, int max_rows, const Launch& launch
   constexpr int kFewTokens = 4;
   constexpr std::size_t kEnough = 96 * 1024;  // shared bytes that every device has
   using X = typename Weights<Format>::template X<kFewTokens>;
+  if constexpr (holds(Format::kType))
+    if (max_rows == 1 && is_held<Format>(args, launch)) return run_held<Format>(args, launch);
   if (args.combine == Combine::conv) return run<Format, 1, Combine::conv>(args, max_rows, launch);
   const bool one = max_rows == 1 || args.expert_ids != nullptr || X::bytes(args.k) > kEnough;
   if (args.combine == Combine::swiglu)

@@ -10,12 +10,13 @@ constexpr int kRowParts = 4;
 constexpr int kRegisterRow = kRowParts * kMatvecThreads * 4;  // values of a row in registers
 
 /// Each thread's part of a row, four values at a time.
+template <int kParts = kRowParts>
 struct RowPart {
-  float4 part[kRowParts];
+  float4 part[kParts];
 
   __device__ void load(const float* x, int k) {
 #pragma unroll
-    for (int c = 0; c < kRowParts; ++c) {
+    for (int c = 0; c < kParts; ++c) {
       const int q = c * kMatvecThreads + threadIdx.x;
       part[c] = q < k / 4 ? reinterpret_cast<const float4*>(x)[q] : float4{};
     }
@@ -26,7 +27,7 @@ __device__ inline float4 scaled(const float4& v, float scale, const float4& n) {
   return {v.x * scale * n.x, v.y * scale * n.y, v.z * scale * n.z, v.w * scale * n.w};
 }
 
-__device__ inline bool fits_registers(int k) {
+__host__ __device__ inline bool fits_registers(int k) {
   return k % 4 == 0 && k <= kRegisterRow;
 }
 
@@ -39,7 +40,7 @@ struct FloatX {
 
   __device__ FloatX(std::byte* shared, int k)
       : values(reinterpret_cast<float*>(shared)), stride((k + 7) / 8 * 8) {}
-  static std::size_t bytes(int k) { return std::size_t(kTokens) * ((k + 7) / 8 * 8) * 4; }
+  static constexpr std::size_t bytes(int k) { return std::size_t(kTokens) * ((k + 7) / 8 * 8) * 4; }
   __device__ int place(int i) const { return (i / 4 % 2) * (stride / 2) + i / 8 * 4 + i % 4; }
   /// Values 4 q .. 4 q + 3 of row t.
   __device__ float4 four(int t, int q) const {
@@ -48,9 +49,10 @@ struct FloatX {
   }
   __device__ float one(int t, int i) const { return values[t * stride + place(i)]; }
 
-  __device__ void store(int t, int k, const RowPart& row) {
+  template <int kParts>
+  __device__ void store(int t, int k, const RowPart<kParts>& row) {
 #pragma unroll
-    for (int c = 0; c < kRowParts; ++c) {
+    for (int c = 0; c < kParts; ++c) {
       const int q = c * kMatvecThreads + threadIdx.x;
       if (q < stride / 4)  // zeros past the end
         *reinterpret_cast<float4*>(values + t * stride + (q % 2) * (stride / 2) + q / 2 * 4) =
@@ -67,6 +69,13 @@ struct FloatX {
   }
 };
 
+/// A unit of x: value = scale * byte.
+struct XUnit {
+  uint4 first, last;
+  float2 sums;  // of the bytes of each half
+  float scale;
+};
+
 /// Bytes of `tokens` rows: value = scale * byte. The first 16 bytes of all units of a row, then the
 /// last 16; then sums of the halves, then scales.
 template <int kTokens>
@@ -76,20 +85,25 @@ struct ByteX {
 
   __device__ ByteX(std::byte* shared, int k) : base(shared), units(k / kUnit) {}
   /// Bytes of a row, a multiple of 16.
-  __host__ __device__ static int row_bytes(int units) {
+  __host__ __device__ static constexpr int row_bytes(int units) {
     return (units * (kUnit + 12) + 15) / 16 * 16;
   }
-  static std::size_t bytes(int k) { return std::size_t(kTokens) * row_bytes(k / kUnit); }
+  static constexpr std::size_t bytes(int k) { return std::size_t(kTokens) * row_bytes(k / kUnit); }
   __device__ std::byte* row(int t) const { return base + t * row_bytes(units); }
   __device__ uint4 half(int t, int unit, int h) const {
     return *reinterpret_cast<const uint4*>(row(t) + (h * units + unit) * 16);
   }
+  __device__ XUnit unit(int t, int u) const {
+    return {half(t, u, 0), half(t, u, 1), reinterpret_cast<const float2*>(sums(t))[u],
+            scales(t)[u]};
+  }
   __device__ float* sums(int t) const { return reinterpret_cast<float*>(row(t) + units * kUnit); }
   __device__ float* scales(int t) const { return sums(t) + 2 * units; }
 
-  __device__ void store(int t, int k, const RowPart& row) {
+  template <int kParts>
+  __device__ void store(int t, int k, const RowPart<kParts>& row) {
 #pragma unroll
-    for (int c = 0; c < kRowParts; ++c)
+    for (int c = 0; c < kParts; ++c)
       if (c * kMatvecThreads < k / 4)
         store_four(t, k, c * kMatvecThreads + threadIdx.x, row.part[c]);
   }
@@ -124,27 +138,30 @@ struct ByteX {
 };
 
 /// rms_norm of a row in registers.
-__device__ inline void normalise(RowPart& row, const RowPart& norm, int k, float eps) {
+template <int kParts>
+__device__ void normalise(RowPart<kParts>& row, const RowPart<kParts>& norm, int k, float eps) {
   float squares = 0;
 #pragma unroll
-  for (int c = 0; c < kRowParts; ++c) {
+  for (int c = 0; c < kParts; ++c) {
     const float4 v = row.part[c];
     squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
   }
-  const float scale = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(k) + eps);
+  const float sum = block_sum<kMatvecThreads>(squares);
+  const float scale = 1.0f / sqrtf(sum / static_cast<float>(k) + eps);
 #pragma unroll
-  for (int c = 0; c < kRowParts; ++c) row.part[c] = scaled(row.part[c], scale, norm.part[c]);
+  for (int c = 0; c < kParts; ++c) row.part[c] = scaled(row.part[c], scale, norm.part[c]);
 }
 
 /// Brings a block's rows of x into shared memory, normalised where asked for. `norm`: its weights,
 /// loaded already where rows fit registers.
-template <class X, int kTokens>
-__device__ void load_x(X& to, const MatvecArgs& a, const RowPart& norm, int first_row, int n_rows) {
+template <class X, int kTokens, int kParts>
+__device__ void load_x(
+    X& to, const MatvecArgs& a, const RowPart<kParts>& norm, int first_row, int n_rows) {
   for (int t = 0; t < kTokens && first_row + t < n_rows; ++t) {
     const int row = a.expert_ids != nullptr ? (first_row + t) / a.rows_per_x : first_row + t;
     const float* x = a.x + std::int64_t{row} * a.k;
     if (fits_registers(a.k)) {
-      RowPart part;
+      RowPart<kParts> part;
       part.load(x, a.k);
       if (a.norm != nullptr) normalise(part, norm, a.k, a.eps);
       to.store(t, a.k, part);
@@ -154,7 +171,7 @@ __device__ void load_x(X& to, const MatvecArgs& a, const RowPart& norm, int firs
     if (a.norm != nullptr) {
       float squares = 0;
       for (int i = threadIdx.x; i < a.k; i += kMatvecThreads) squares += x[i] * x[i];
-      scale = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(a.k) + a.eps);
+      scale = 1.0f / sqrtf(block_sum<kMatvecThreads>(squares) / static_cast<float>(a.k) + a.eps);
     }
     to.store(t, a.k, x, a.norm, scale);
   }

@@ -48,7 +48,7 @@ static_assert(sizeof(Shared<128, kAttentionThreads>) <= attention_shared(128));
 
 /// What an operator can do before the one ahead of it is done.
 __device__ void prepare_op(const PersistOp& op,
-                           RowPart& norm,
+                           RowPart<>& norm,
                            std::byte* shared,
                            const StepData* step) {
   norm = {};  // nothing of the last one is kept
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kPersistThreads, 1)
   if (thread < kWords) reinterpret_cast<std::uint32_t*>(ops)[thread] = words[thread];
   __syncthreads();
   Ring ring(base, feeds, all.n_feeds);
-  RowPart norm;
+  RowPart<> norm;
   prepare_op(ops[0], norm, work, step);
   __syncthreads();
   for (int i = 0, feed = 0; i < all.n_ops; ++i) {

@@ -63,7 +63,7 @@ __device__ void do_task(Ring& ring,
 __device__ void do_product(Ring& ring,
                            const MatvecArgs& a,
                            const Feed& f,
-                           const RowPart& norm,
+                           const RowPart<>& norm,
                            std::byte* shared,
                            const StepData* step) {
   FloatX<1> x(shared, a.k);

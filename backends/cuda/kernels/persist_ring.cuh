@@ -2,30 +2,10 @@
 // their use: each thread copies what itself will read, so that nobody waits for anybody. What it
 // copies does not depend on activations, so it runs ahead across barriers.
 #pragma once
+#include "backends/cuda/kernels/mma.cuh"
 #include "backends/cuda/kernels/persist.cuh"
 
 namespace runnel::cuda {
-
-__device__ inline void copy_16(void* to, const void* from) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
-                   static_cast<unsigned>(__cvta_generic_to_shared(to))),
-               "l"(from)
-               : "memory");
-#endif
-}
-__device__ inline void end_copies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-/// Waits until at most `pending` groups of this thread's copies are under way.
-template <int pending>
-__device__ void wait_copies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
-#endif
-}
 
 /// One thread's slots and how far it has asked.
 class Ring {
@@ -101,7 +81,7 @@ class Ring {
       left_ -= kSlotUnits * lanes_;
       if (left_ + static_cast<int>(threadIdx.x) % lanes_ <= 0) next_row();
     }
-    end_copies();
+    commit_copies();
   }
 
   uint4* units_;
