@@ -132,15 +132,25 @@ Status Certifier::test(const Row& row, const Graph& graph, const Node& node) con
   return compare_answer(answer, got);
 }
 
-bool Certifier::trusts(const Row& row, const Graph& graph, const Node& node) {
-  if (!has_known_answer(node.op)) return true;
+std::string Certifier::test_key(const Row& row, const Graph& graph, const Node& node) {
+  if (!has_known_answer(node.op)) return {};
   // Rows of less than a few groups, in odd types, have no small problem like them.
   const Value& second = graph.value(node.in[1]);
-  if (node.op != Op::attention && second.shape.cols() % 32 != 0) return true;
+  if (node.op != Op::attention && second.shape.cols() % 32 != 0) return {};
   const std::vector<BufferView> nothing(graph.values().size());
   const Result<Step> step = row.prepare(graph, node, nothing);
-  if (!step.ok()) return true;  // compile() will say what is wrong
-  const std::string key = key_of(row, graph, node, *step);
+  if (!step.ok()) return {};  // compile() will say what is wrong
+  return key_of(row, graph, node, *step);
+}
+
+bool Certifier::hopes(const Row& row, const Graph& graph, const Node& node) const {
+  const auto known = verdicts_.find(test_key(row, graph, node));
+  return known == verdicts_.end() || known->second == Verdict::right;
+}
+
+bool Certifier::trusts(const Row& row, const Graph& graph, const Node& node) {
+  const std::string key = test_key(row, graph, node);
+  if (key.empty()) return true;
   if (const auto known = verdicts_.find(key); known != verdicts_.end())
     return known->second == Verdict::right;
   remember(key, Verdict::trying);

@@ -1,7 +1,8 @@
 // Certification: before a kernel row is used on a device for the first time, a small product or
 // attention with a known answer runs through exactly the pipelines that the plan will use. A row
 // that answers wrongly, or did not come back the last time, is passed over: the next row of the
-// table that matches takes its place. Verdicts are kept on disk per device, driver and set of
+// table that matches takes its place. Products are tested when a plan that has them is compiled,
+// attention when a plan is laid out. Verdicts are kept on disk per device, driver and set of
 // shaders. Rows of ops that have one kernel only are not asked. One thread at a time.
 #pragma once
 #include <map>
@@ -17,6 +18,8 @@ class Certifier {
   Certifier(Backend& backend, Machine& machine, Log log);
   /// Whether `row` may run `node`; tests it when nobody has.
   bool trusts(const Row& row, const Graph& graph, const Node& node);
+  /// The same, but rows that nobody has tested get the benefit of the doubt: nothing is compiled.
+  bool hopes(const Row& row, const Graph& graph, const Node& node) const;
   /// The node's dispatches; those of the row that RUNNEL_VULKAN_BREAK names are made wrong on
   /// purpose: for tests.
   Result<Step> prepare(const Row& row,
@@ -26,6 +29,8 @@ class Certifier {
 
  private:
   enum class Verdict : char { trying = '?', right = '+', wrong = '-' };
+  /// What a row must be tested by for this node; empty: nothing, it is trusted.
+  static std::string test_key(const Row& row, const Graph& graph, const Node& node);
   Status test(const Row& row, const Graph& graph, const Node& node) const;
   void remember(const std::string& key, Verdict verdict);
 

@@ -119,7 +119,7 @@ Status VulkanExecutable::build(const Graph& graph, const Segment& segment) {
     RUNNEL_ASSIGN(scratch_, m_.memory.allocate_block(bytes, Residence::device));
   }
   RUNNEL_TRY(make_descriptor_pool());
-  std::vector<std::pair<std::string, std::vector<std::uint32_t>>> wanted;
+  std::vector<PipelineKey> wanted;
   for (const PlannedStep& planned : steps_)
     for (const Dispatch& dispatch : planned.step.dispatches)
       wanted.emplace_back(dispatch.shader, dispatch.constants);

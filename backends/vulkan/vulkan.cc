@@ -46,6 +46,11 @@ void pack_by_threads(const WeightLayout& layout,
   for (std::thread& thread : threads) thread.join();
 }
 
+/// Ops whose dispatches cannot be known before their weights are there.
+bool reads_weights(Op op) {
+  return op == Op::rope || op == Op::rms_norm_rope;
+}
+
 class VulkanBackend final : public Backend {
  public:
   VulkanBackend(std::unique_ptr<Device> device, Log log)
@@ -56,7 +61,6 @@ class VulkanBackend final : public Backend {
         step_(*device_, memory_, pipelines_),
         machine_{*device_, memory_, pipelines_, step_},
         certifier_(*this, machine_, log_) {}
-  ~VulkanBackend() override { pipelines_.save(); }
 
   Status open() {
     RUNNEL_TRY(pipelines_.open());
@@ -83,8 +87,10 @@ class VulkanBackend final : public Backend {
     const Caps& caps = device_->caps();
     return caps.matrix.m != 0 && caps.memory_bytes >= kLongStepMemory ? 2048 : 512;
   }
+  /// Untested rows of products are hoped to be right: a first start must not compile what only
+  /// later steps use. Attention is tested at once, because it decides where states live.
   bool supports(const Graph& graph, const Node& node) const override {
-    return find(graph, node) != nullptr;
+    return (node.op == Op::attention ? find(graph, node) : likely(graph, node)) != nullptr;
   }
   std::string_view kernel_name(const Graph& graph, const Node& node) const override {
     const Row* row = find(graph, node);
@@ -101,9 +107,18 @@ class VulkanBackend final : public Backend {
     return weight_layout(weight).bytes;
   }
   std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const override;
+  void expect(const Graph& graph, std::span<const Node> nodes) override;
   Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override;
 
  private:
+  /// The first row that matches and is not known to be wrong on this driver.
+  const Row* likely(const Graph& graph, const Node& node) const {
+    for (const Row& row : kernel_table())
+      if (row.op == node.op && row.matches(graph, node, device_->caps()) &&
+          certifier_.hopes(row, graph, node))
+        return &row;
+    return nullptr;
+  }
   /// The first row that matches and is trusted on this driver.
   const Row* find(const Graph& graph, const Node& node) const {
     for (const Row& row : kernel_table())
@@ -209,13 +224,26 @@ std::size_t VulkanBackend::scratch_bytes(const Graph& graph, std::span<const Nod
   std::size_t most = 0;
   const std::vector<BufferView> nothing(graph.values().size());
   for (const Node& node : nodes) {
-    if (node.op == Op::rope || node.op == Op::rms_norm_rope) continue;  // read their weights
-    const Row* row = find(graph, node);
+    if (reads_weights(node.op)) continue;
+    const Row* row = likely(graph, node);
     if (row == nullptr) continue;
     if (const Result<Step> step = row->prepare(graph, node, nothing); step.ok())
       most = std::max(most, step->scratch_bytes);
   }
   return most;
+}
+
+void VulkanBackend::expect(const Graph& graph, std::span<const Node> nodes) {
+  std::vector<PipelineKey> wanted;
+  const std::vector<BufferView> nothing(graph.values().size());
+  for (const Node& node : nodes) {
+    const Row* const row = reads_weights(node.op) ? nullptr : likely(graph, node);
+    if (row == nullptr) continue;
+    if (const Result<Step> step = row->prepare(graph, node, nothing); step.ok())
+      for (const Dispatch& dispatch : step->dispatches)
+        wanted.emplace_back(dispatch.shader, dispatch.constants);
+  }
+  pipelines_.expect(wanted);
 }
 
 Result<std::unique_ptr<Executable>> VulkanBackend::compile(const Graph& graph,
