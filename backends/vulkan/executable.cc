@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "backends/vulkan/barriers.h"
@@ -74,7 +75,8 @@ class VulkanExecutable final : public Executable, private Event {
   std::vector<Bound> bound_;                                 // of all dispatches in order
   std::vector<const Extent*> grids_;                         // three per indirect dispatch
   std::vector<std::pair<std::size_t, std::int32_t>> pages_;  // state index, Step::recent
-  std::size_t n_states_ = 0;
+  std::size_t n_states_ = 0;                                 // tables
+  std::set<std::size_t> used_;      // states: the others may be on another backend
   const Block* scratch_ = nullptr;  // and constants behind it
   VkDescriptorPool pool_ = VK_NULL_HANDLE;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;
@@ -135,6 +137,7 @@ Status VulkanExecutable::build(const Graph& graph, const Segment& segment) {
       if (graph.value(id).role == Role::state) {
         const auto index = static_cast<std::size_t>(graph.value(id).state_index);
         n_states_ = std::max(n_states_, index + 1);
+        used_.insert(index);
       }
   for (const PlannedStep& planned : steps_)
     for (const ValueId id : segment.nodes[planned.node].in) {
@@ -380,7 +383,7 @@ Status VulkanExecutable::check_step(const StepParams& params, const StateTable& 
     if (states.states[state].buffers.size() < n_pages)
       return {Code::invalid_argument, "a KV page of the step is missing"};
   }
-  for (std::size_t s = 0; s < n_states_; ++s)
+  for (const std::size_t s : used_)
     if (states.states[s].offsets.size() < states.states[s].buffers.size())
       return {Code::invalid_argument, "a state's offsets are missing"};
   return {};
@@ -389,7 +392,7 @@ Status VulkanExecutable::check_step(const StepParams& params, const StateTable& 
 Result<Event*> VulkanExecutable::submit(const StepParams& params, const StateTable& states) {
   RUNNEL_TRY(check_step(params, states));
   RUNNEL_TRY(m_.device.wait());
-  RUNNEL_TRY(m_.step.write(params, states, n_states_));
+  RUNNEL_TRY(m_.step.write(params, states, used_));
   RUNNEL_TRY(m_.step.refresh());
   if (!recorded_ || generation_ != m_.step.generation()) RUNNEL_TRY(record());
   auto* const grids = reinterpret_cast<std::uint32_t*>(m_.step.indirect().mapped);
