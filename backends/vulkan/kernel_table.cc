@@ -89,10 +89,15 @@ bool small_head(const Graph&, const Node& node, const Caps&) {
   const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
   return attr != nullptr && attr->head_dim <= 256;
 }
-/// All pages, or those of heads that do not stream; not the chosen pages of sparse attention.
+/// A workgroup holds a summary.
+bool small_keys(const Graph& graph, const Node& node, const Caps&) {
+  return graph.value(node.in[0]).shape[2] <= 256;
+}
+/// Lists of chosen pages are one binding.
 bool small_head_of_tiles(const Graph& graph, const Node& node, const Caps& caps) {
   const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
-  return small_head(graph, node, caps) && attr->sparse.pages == 0;
+  return small_head(graph, node, caps) &&
+         steps::page_lists_bytes(graph, *attr) <= caps.max_binding_bytes;
 }
 
 // clang-format off: one row per kernel, aligned
@@ -114,6 +119,7 @@ constexpr std::array kRows = std::to_array<Row>({
     {Op::attention, "attention", small_head, steps::attention},
     {Op::rotate, "rotate", always, steps::rotate},
     {Op::kv_seal, "kv_seal", always, steps::kv_seal},
+    {Op::kv_summary, "kv_summary", small_keys, steps::kv_summary},
     {Op::tile_attention, "tile_attention", small_head_of_tiles, steps::tile_attention},
     {Op::kv_window, "kv_window", always, steps::kv_window},
     {Op::short_conv, "short_conv", short_filter, steps::short_conv},

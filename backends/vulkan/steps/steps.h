@@ -22,6 +22,9 @@ Result<Step> kv_append(const Graph& graph, const Node& node, Bindings bindings);
 Result<Step> attention(const Graph& graph, const Node& node, Bindings bindings);
 Result<Step> kv_seal(const Graph& graph, const Node& node, Bindings bindings);
 Result<Step> kv_window(const Graph& graph, const Node& node, Bindings bindings);
+Result<Step> kv_summary(const Graph& graph, const Node& node, Bindings bindings);
+/// Bytes of the lists of pages that the tokens of a step choose; one binding.
+std::size_t page_lists_bytes(const Graph& graph, const AttentionAttr& attr);
 Result<Step> tile_attention(const Graph& graph, const Node& node, Bindings bindings);
 /// matmul, matmul_swiglu and moe_matmul of few rows; sums by subgroup instructions or without.
 Result<Step> matvec(const Graph& graph, const Node& node, Bindings bindings);
