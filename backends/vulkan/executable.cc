@@ -157,7 +157,7 @@ Status VulkanExecutable::make_descriptor_pool() {
       ++n_sets;
       n_descriptors += static_cast<std::uint32_t>(dispatch.operands.size());
     }
-  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, n_descriptors};
+  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(n_descriptors, 1u)};
   VkDescriptorPoolCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
   info.maxSets = n_sets;
