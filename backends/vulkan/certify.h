@@ -5,12 +5,16 @@
 // attention when a plan is laid out. Verdicts are kept on disk per device, driver and set of
 // shaders. Rows of ops that have one kernel only are not asked. One thread at a time.
 #pragma once
+#include <functional>
 #include <map>
 #include <string>
 
 #include "backends/vulkan/executable.h"
 
 namespace runnel::vulkan {
+
+struct KnownAnswer;
+struct Placed;
 
 class Certifier {
  public:
@@ -20,6 +24,11 @@ class Certifier {
   bool trusts(const Row& row, const Graph& graph, const Node& node);
   /// The same, but rows that nobody has tested get the benefit of the doubt: nothing is compiled.
   bool hopes(const Row& row, const Graph& graph, const Node& node) const;
+  /// Plans the steps of a small segment as those of any other.
+  using Plan = std::function<Result<StepPlan>(const Graph&, const Segment&)>;
+  /// Whether `nodes` (step_plan.h says which) may run as one dispatch, under the name "conv" or
+  /// "attention step"; tests it, with what `plan` makes of them, when nobody has.
+  bool trusts_fused(const Graph& graph, std::span<const Node> nodes, const Plan& plan);
   /// The node's dispatches; those of the row that RUNNEL_VULKAN_BREAK names are made wrong on
   /// purpose: for tests.
   Result<Step> prepare(const Row& row,
@@ -32,6 +41,11 @@ class Certifier {
   /// What a row must be tested by for this node; empty: nothing, it is trusted.
   static std::string test_key(const Row& row, const Graph& graph, const Node& node);
   Status test(const Row& row, const Graph& graph, const Node& node) const;
+  Status test_fused(const Graph& graph, std::span<const Node> nodes, const Plan& plan) const;
+  void break_on_purpose(std::string_view name, Dispatch& dispatch) const;
+  Status run_answer(const KnownAnswer& answer, Placed& placed, StepPlan plan) const;
+  /// The verdict of `key`, by `test` if there is none yet.
+  bool verdict(const std::string& key, const std::function<Status()>& test);
   void remember(const std::string& key, Verdict verdict);
 
   Backend& backend_;

@@ -30,8 +30,11 @@ std::uint32_t workgroups(const Extent& extent, const StepParams& params) {
 
 class VulkanExecutable final : public Executable, private Event {
  public:
-  VulkanExecutable(Machine& machine, std::int64_t max_tokens, std::vector<PlannedStep> steps)
-      : m_(machine), max_tokens_(max_tokens), steps_(std::move(steps)) {}
+  VulkanExecutable(Machine& machine, std::int64_t max_tokens, StepPlan plan)
+      : m_(machine),
+        max_tokens_(max_tokens),
+        steps_(std::move(plan.steps)),
+        kept_bytes_(plan.kept_bytes) {}
   ~VulkanExecutable() override;
 
   Status build(const Graph& graph, const Segment& segment);
@@ -72,12 +75,13 @@ class VulkanExecutable final : public Executable, private Event {
   Machine& m_;
   std::int64_t max_tokens_;
   std::vector<PlannedStep> steps_;
+  std::size_t kept_bytes_, kept_at_ = 0;
   std::vector<Bound> bound_;                                 // of all dispatches in order
   std::vector<const Extent*> grids_;                         // three per indirect dispatch
   std::vector<std::pair<std::size_t, std::int32_t>> pages_;  // state index, Step::recent
   std::size_t n_states_ = 0;                                 // tables
   std::set<std::size_t> used_;      // states: the others may be on another backend
-  const Block* scratch_ = nullptr;  // and constants behind it
+  const Block* scratch_ = nullptr;  // behind it what is kept, then constants
   VkDescriptorPool pool_ = VK_NULL_HANDLE;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;
   VkCommandBuffer large_ = VK_NULL_HANDLE;  // copies of large outputs; null: there are none
@@ -111,6 +115,8 @@ Status VulkanExecutable::build(const Graph& graph, const Segment& segment) {
   std::size_t bytes = 0;
   for (const PlannedStep& planned : steps_)
     bytes = std::max(bytes, align_up(planned.step.scratch_bytes, 256));
+  kept_at_ = bytes;
+  bytes += align_up(kept_bytes_, 256);
   for (const PlannedStep& planned : steps_)
     for (const Dispatch& dispatch : planned.step.dispatches) {
       constants.push_back(bytes);
@@ -194,6 +200,8 @@ Status VulkanExecutable::bind(const Dispatch& dispatch, std::size_t constant_at)
                 align_up(std::max<std::size_t>(operand.view.size, 1), 16)};
     } else if (operand.source == Operand::Source::scratch) {
       buffer = {scratch_->buffer, operand.offset, operand.size};
+    } else if (operand.source == Operand::Source::kept) {
+      buffer = {scratch_->buffer, kept_at_ + operand.offset, operand.size};
     } else {
       const auto bytes = std::as_bytes(std::span(operand.words));
       RUNNEL_TRY(m_.memory.upload(*scratch_, constant_at, bytes));
@@ -443,9 +451,9 @@ Status VulkanExecutable::time_nodes(std::span<std::int64_t> nanoseconds) {
 Result<std::unique_ptr<Executable>> make_executable(Machine& machine,
                                                     const Graph& graph,
                                                     const Segment& segment,
-                                                    std::vector<PlannedStep> steps) {
+                                                    StepPlan plan) {
   auto executable =
-      std::make_unique<VulkanExecutable>(machine, graph.max_tokens(), std::move(steps));
+      std::make_unique<VulkanExecutable>(machine, graph.max_tokens(), std::move(plan));
   RUNNEL_TRY(executable->build(graph, segment));
   return std::unique_ptr<Executable>(std::move(executable));
 }

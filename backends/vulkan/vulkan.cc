@@ -6,7 +6,7 @@
 
 #include "backends/vulkan/certify.h"
 #include "backends/vulkan/executable.h"
-#include "backends/vulkan/row_fusion.h"
+#include "backends/vulkan/step_plan.h"
 #include "backends/vulkan/weight_layout.h"
 #include "quant/codecs.h"
 #include "runtime/base/env.h"
@@ -127,6 +127,8 @@ class VulkanBackend final : public Backend {
         return &row;
     return nullptr;
   }
+  enum class Fused : std::uint8_t { tested, under_test };
+  Result<StepPlan> plan_segment(const Graph& graph, const Segment& segment, Fused fused);
   Status place_rows(const WeightLayout& layout,
                     std::span<const std::byte> mapped,
                     const DeviceBuffer& buffer);
@@ -246,39 +248,28 @@ void VulkanBackend::expect(const Graph& graph, std::span<const Node> nodes) {
   pipelines_.expect(wanted);
 }
 
+Result<StepPlan> VulkanBackend::plan_segment(const Graph& graph,
+                                             const Segment& segment,
+                                             Fused fused) {
+  const Certifier::Plan plan_small = [this](const Graph& small, const Segment& nodes) {
+    return plan_segment(small, nodes, Fused::under_test);
+  };
+  const PlanKernels kernels{
+      device_->caps(), [&](const Node& node) { return find(graph, node); },
+      [&](const Row& row, const Node& node) { return certifier_.trusts(row, graph, node); },
+      [&](std::span<const Node> nodes) {
+        return fused == Fused::under_test || certifier_.trusts_fused(graph, nodes, plan_small);
+      },
+      [&](const Row& row, const Node& node) {
+        return certifier_.prepare(row, graph, node, segment.bindings);
+      }};
+  return plan_steps(graph, segment, kernels);
+}
+
 Result<std::unique_ptr<Executable>> VulkanBackend::compile(const Graph& graph,
                                                            const Segment& segment) {
-  std::vector<PlannedStep> steps;
-  const RowFusions fusions = fuse_rows(graph, segment, [&](const Node& node) {
-    if (node.op != Op::matmul && node.op != Op::matmul_swiglu) return false;
-    const Row* row = find(graph, node);
-    return row != nullptr &&
-           (row->prepare == steps::matvec_row || row->prepare == steps::matvec_dot);
-  });
-  for (std::size_t i = 0; i < segment.nodes.size(); ++i) {
-    const Node& node = segment.nodes[i];
-    if (const auto fused = fusions.products.find(i); fused != fusions.products.end()) {
-      const Node& product = segment.nodes[fused->second.node];
-      const Row* const made_by = find(graph, product);
-      const bool bytes = made_by != nullptr && made_by->prepare == steps::matvec_dot;
-      const auto prepare = bytes ? steps::dot_product : steps::row_product;
-      RUNNEL_ASSIGN(Step step, prepare(graph, product, segment.bindings, fused->second.product));
-      steps.push_back({std::move(step), i});
-    }
-    if (fusions.gone.contains(i)) continue;
-    if (fusions.norms.contains(i)) {
-      const Node norm{Op::rms_norm, {node.out[0], node.in[2]}, {node.out[1]}, node.attr, node.name};
-      RUNNEL_ASSIGN(Step step, steps::rms_norm(graph, norm, segment.bindings));
-      steps.push_back({std::move(step), i});
-      continue;
-    }
-    const Row* row = find(graph, node);
-    if (row == nullptr) return Status(Code::unsupported, node.name + ": no Vulkan kernel");
-    Result<Step> step = certifier_.prepare(*row, graph, node, segment.bindings);
-    if (!step.ok()) return step.status().with_context(node.name);
-    steps.push_back({*std::move(step), i});
-  }
-  return make_executable(machine_, graph, segment, std::move(steps));
+  RUNNEL_ASSIGN(StepPlan plan, plan_segment(graph, segment, Fused::tested));
+  return make_executable(machine_, graph, segment, std::move(plan));
 }
 
 Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
