@@ -5,9 +5,19 @@
 
 #include "backends/vulkan/disk_cache.h"
 #include "backends/vulkan/known_answer.h"
+#include "backends/vulkan/steps/steps.h"
 #include "runtime/base/env.h"
 
 namespace runnel::vulkan {
+/// Memory of one known answer on the device.
+struct Placed {
+  std::vector<std::unique_ptr<Buffer>> buffers;
+  std::vector<BufferView> bindings;
+  std::vector<std::vector<Buffer*>> pages;
+  std::vector<std::size_t> offsets = std::vector<std::size_t>(8, 0);
+  std::vector<StateBinding> states;
+};
+
 namespace {
 
 std::string key_of(const Row& row, const Graph& graph, const Node& node, const Step& step) {
@@ -22,14 +32,17 @@ std::string key_of(const Row& row, const Graph& graph, const Node& node, const S
   return key;
 }
 
-/// Memory of one known answer on the device.
-struct Placed {
-  std::vector<std::unique_ptr<Buffer>> buffers;
-  std::vector<BufferView> bindings;
-  std::vector<std::vector<Buffer*>> pages;
-  std::vector<std::size_t> offsets = std::vector<std::size_t>(8, 0);
-  std::vector<StateBinding> states;
-};
+/// Those of the dispatch that does a product and its convolution, as a row of bytes or of numbers.
+std::vector<std::uint32_t> conv_constants(const Graph& graph,
+                                          std::span<const Node> nodes,
+                                          bool bytes) {
+  const std::vector<BufferView> nothing(graph.values().size());
+  steps::ReadyProduct ready;
+  ready.product = {nodes[0].in[0], nodes[1].out[0], kNoValue, kNoValue, 0, &nodes[1]};
+  const Result<Step> step = bytes ? steps::ready_product(graph, nodes[0], nothing, ready)
+                                  : steps::row_product(graph, nodes[0], nothing, ready.product);
+  return step.ok() ? step->dispatches[0].constants : std::vector<std::uint32_t>{};
+}
 
 Status place(Backend& backend, const KnownAnswer& answer, Placed& placed) {
   placed.bindings.resize(answer.graph.values().size());
@@ -96,55 +109,122 @@ void Certifier::remember(const std::string& key, Verdict verdict) {
     log_(LogLevel::debug, "vulkan_verdicts=unwritten ", written.message());
 }
 
+/// Leaves out a group of weights, a column or a head.
+void Certifier::break_on_purpose(std::string_view name, Dispatch& dispatch) const {
+  if (name == broken_ && !dispatch.push.empty() && dispatch.push[0] > 1) --dispatch.push[0];
+}
+
 Result<Step> Certifier::prepare(const Row& row,
                                 const Graph& graph,
                                 const Node& node,
                                 std::span<const BufferView> bindings) const {
   RUNNEL_ASSIGN(Step step, row.prepare(graph, node, bindings));
-  if (row.name == broken_ && !step.dispatches.empty()) {
-    std::vector<std::uint32_t>& push = step.dispatches.back().push;
-    if (!push.empty()) push[0] -= push[0] > 1 ? 1 : 0;  // a group of weights, a column, a head less
-  }
+  if (!step.dispatches.empty()) break_on_purpose(row.name, step.dispatches.back());
   return step;
+}
+
+Status Certifier::run_answer(const KnownAnswer& answer, Placed& placed, StepPlan plan) const {
+  RUNNEL_ASSIGN(auto executable,
+                make_executable(machine_, answer.graph, {answer.graph.nodes(), placed.bindings},
+                                std::move(plan)));
+  RUNNEL_ASSIGN(Event* const done, executable->submit(answer.params, {placed.states}));
+  RUNNEL_TRY(done->wait());
+  std::vector<float> got(answer.expected.size());
+  const ValueId out = answer.graph.nodes().back().out[0];
+  RUNNEL_TRY(backend_.download(std::as_writable_bytes(std::span(got)),
+                               placed.bindings[static_cast<std::size_t>(out)]));
+  return compare_answer(answer, got);
 }
 
 Status Certifier::test(const Row& row, const Graph& graph, const Node& node) const {
   RUNNEL_ASSIGN(const KnownAnswer answer, known_answer(graph, node));
   Placed placed;
   RUNNEL_TRY(place(backend_, answer, placed));
-  const Node& small = answer.graph.nodes().back();
-  RUNNEL_ASSIGN(Step step, prepare(row, answer.graph, small, placed.bindings));
+  RUNNEL_ASSIGN(Step step,
+                prepare(row, answer.graph, answer.graph.nodes().back(), placed.bindings));
   // The pipelines of the real node: its sizes chose their constants.
   const std::vector<BufferView> nothing(graph.values().size());
   RUNNEL_ASSIGN(const Step real, row.prepare(graph, node, nothing));
   for (std::size_t i = 0; i < std::min(step.dispatches.size(), real.dispatches.size()); ++i)
     step.dispatches[i].constants = real.dispatches[i].constants;
-  std::vector<PlannedStep> steps;
-  steps.push_back({std::move(step), 0});
-  RUNNEL_ASSIGN(auto executable,
-                make_executable(machine_, answer.graph, {answer.graph.nodes(), placed.bindings},
-                                std::move(steps)));
-  RUNNEL_ASSIGN(Event* const done, executable->submit(answer.params, {placed.states}));
-  RUNNEL_TRY(done->wait());
-  std::vector<float> got(answer.expected.size());
-  BufferView view = placed.bindings[static_cast<std::size_t>(small.out[0])];
-  RUNNEL_TRY(backend_.download(std::as_writable_bytes(std::span(got)), view));
-  return compare_answer(answer, got);
+  StepPlan plan;
+  plan.steps.push_back({std::move(step), 0});
+  return run_answer(answer, placed, std::move(plan));
+}
+
+Status Certifier::test_fused(const Graph& graph,
+                             std::span<const Node> nodes,
+                             const Plan& plan) const {
+  RUNNEL_ASSIGN(const KnownAnswer answer, fused_answer(graph, nodes));
+  Placed placed;
+  RUNNEL_TRY(place(backend_, answer, placed));
+  RUNNEL_ASSIGN(StepPlan made, plan(answer.graph, {answer.graph.nodes(), placed.bindings}));
+  bool fused = false;
+  for (PlannedStep& planned : made.steps)
+    for (Dispatch& dispatch : planned.step.dispatches) {
+      if (dispatch.shader.ends_with(".conv")) {
+        dispatch.constants =
+            conv_constants(graph, nodes, dispatch.shader.starts_with("matvec_ready"));
+        break_on_purpose("conv", dispatch);
+      } else if (dispatch.shader.starts_with("attention_step")) {
+        break_on_purpose("attention step", dispatch);
+      } else {
+        continue;
+      }
+      fused = true;
+    }
+  if (!fused) return {Code::unsupported, "its products are not trusted"};
+  return run_answer(answer, placed, std::move(made));
+}
+
+bool Certifier::trusts_fused(const Graph& graph, std::span<const Node> nodes, const Plan& plan) {
+  const bool conv = nodes.size() == 2;
+  std::string key = conv ? "conv" : "attention step";
+  if (conv) {
+    const bool bytes = machine_.device.caps().integer_dot && steps::is_dot_product(graph, nodes[0]);
+    key += " " + std::string(quant::info(graph.value(nodes[0].in[1]).dtype).name);
+    for (const std::uint32_t constant : conv_constants(graph, nodes, bytes))
+      key += " " + std::to_string(constant);
+  } else {
+    const auto* heads = std::get_if<AttentionAttr>(&nodes[3].attr);
+    const auto* rope = std::get_if<RopeAttr>(&nodes[0].attr);
+    if (heads == nullptr || rope == nullptr) return false;
+    for (const int n : {heads->n_heads, heads->n_kv_heads, heads->head_dim, rope->rotary_dim})
+      key += " " + std::to_string(n);
+    if (nodes[0].op == Op::rms_norm_rope) key += " norm";
+    if (rope->style == RopeStyle::interleaved) key += " interleaved";
+    if (heads->window > 0) key += " window";
+  }
+  return verdict(key, [&] { return test_fused(graph, nodes, plan); });
+}
+
+std::string Certifier::test_key(const Row& row, const Graph& graph, const Node& node) {
+  if (!has_known_answer(node.op)) return {};
+  // Rows of less than a few groups, in odd types, have no small problem like them.
+  const Value& second = graph.value(node.in[1]);
+  if (node.op != Op::attention && second.shape.cols() % 32 != 0) return {};
+  const std::vector<BufferView> nothing(graph.values().size());
+  const Result<Step> step = row.prepare(graph, node, nothing);
+  if (!step.ok()) return {};  // compile() will say what is wrong
+  return key_of(row, graph, node, *step);
+}
+
+bool Certifier::hopes(const Row& row, const Graph& graph, const Node& node) const {
+  const auto known = verdicts_.find(test_key(row, graph, node));
+  return known == verdicts_.end() || known->second == Verdict::right;
 }
 
 bool Certifier::trusts(const Row& row, const Graph& graph, const Node& node) {
-  if (!has_known_answer(node.op)) return true;
-  // Rows of less than a few groups, in odd types, have no small problem like them.
-  const Value& second = graph.value(node.in[1]);
-  if (node.op != Op::attention && second.shape.cols() % 32 != 0) return true;
-  const std::vector<BufferView> nothing(graph.values().size());
-  const Result<Step> step = row.prepare(graph, node, nothing);
-  if (!step.ok()) return true;  // compile() will say what is wrong
-  const std::string key = key_of(row, graph, node, *step);
+  const std::string key = test_key(row, graph, node);
+  if (key.empty()) return true;
+  return verdict(key, [&] { return test(row, graph, node); });
+}
+
+bool Certifier::verdict(const std::string& key, const std::function<Status()>& test) {
   if (const auto known = verdicts_.find(key); known != verdicts_.end())
     return known->second == Verdict::right;
   remember(key, Verdict::trying);
-  const Status status = test(row, graph, node);
+  const Status status = test();
   remember(key, status.ok() ? Verdict::right : Verdict::wrong);
   if (!status.ok())
     log_(LogLevel::warn, "vulkan kernel=\"", key, "\" verdict=quarantined device=\"",

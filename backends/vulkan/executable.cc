@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "backends/vulkan/barriers.h"
@@ -29,8 +30,11 @@ std::uint32_t workgroups(const Extent& extent, const StepParams& params) {
 
 class VulkanExecutable final : public Executable, private Event {
  public:
-  VulkanExecutable(Machine& machine, std::int64_t max_tokens, std::vector<PlannedStep> steps)
-      : m_(machine), max_tokens_(max_tokens), steps_(std::move(steps)) {}
+  VulkanExecutable(Machine& machine, std::int64_t max_tokens, StepPlan plan)
+      : m_(machine),
+        max_tokens_(max_tokens),
+        steps_(std::move(plan.steps)),
+        kept_bytes_(plan.kept_bytes) {}
   ~VulkanExecutable() override;
 
   Status build(const Graph& graph, const Segment& segment);
@@ -71,11 +75,13 @@ class VulkanExecutable final : public Executable, private Event {
   Machine& m_;
   std::int64_t max_tokens_;
   std::vector<PlannedStep> steps_;
+  std::size_t kept_bytes_, kept_at_ = 0;
   std::vector<Bound> bound_;                                 // of all dispatches in order
   std::vector<const Extent*> grids_;                         // three per indirect dispatch
   std::vector<std::pair<std::size_t, std::int32_t>> pages_;  // state index, Step::recent
-  std::size_t n_states_ = 0;
-  const Block* scratch_ = nullptr;  // and constants behind it
+  std::size_t n_states_ = 0;                                 // tables
+  std::set<std::size_t> used_;      // states: the others may be on another backend
+  const Block* scratch_ = nullptr;  // behind it what is kept, then constants
   VkDescriptorPool pool_ = VK_NULL_HANDLE;
   VkCommandBuffer commands_ = VK_NULL_HANDLE;
   VkCommandBuffer large_ = VK_NULL_HANDLE;  // copies of large outputs; null: there are none
@@ -109,6 +115,8 @@ Status VulkanExecutable::build(const Graph& graph, const Segment& segment) {
   std::size_t bytes = 0;
   for (const PlannedStep& planned : steps_)
     bytes = std::max(bytes, align_up(planned.step.scratch_bytes, 256));
+  kept_at_ = bytes;
+  bytes += align_up(kept_bytes_, 256);
   for (const PlannedStep& planned : steps_)
     for (const Dispatch& dispatch : planned.step.dispatches) {
       constants.push_back(bytes);
@@ -119,7 +127,7 @@ Status VulkanExecutable::build(const Graph& graph, const Segment& segment) {
     RUNNEL_ASSIGN(scratch_, m_.memory.allocate_block(bytes, Residence::device));
   }
   RUNNEL_TRY(make_descriptor_pool());
-  std::vector<std::pair<std::string, std::vector<std::uint32_t>>> wanted;
+  std::vector<PipelineKey> wanted;
   for (const PlannedStep& planned : steps_)
     for (const Dispatch& dispatch : planned.step.dispatches)
       wanted.emplace_back(dispatch.shader, dispatch.constants);
@@ -135,6 +143,7 @@ Status VulkanExecutable::build(const Graph& graph, const Segment& segment) {
       if (graph.value(id).role == Role::state) {
         const auto index = static_cast<std::size_t>(graph.value(id).state_index);
         n_states_ = std::max(n_states_, index + 1);
+        used_.insert(index);
       }
   for (const PlannedStep& planned : steps_)
     for (const ValueId id : segment.nodes[planned.node].in) {
@@ -154,7 +163,7 @@ Status VulkanExecutable::make_descriptor_pool() {
       ++n_sets;
       n_descriptors += static_cast<std::uint32_t>(dispatch.operands.size());
     }
-  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, n_descriptors};
+  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(n_descriptors, 1u)};
   VkDescriptorPoolCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
   info.maxSets = n_sets;
@@ -191,6 +200,8 @@ Status VulkanExecutable::bind(const Dispatch& dispatch, std::size_t constant_at)
                 align_up(std::max<std::size_t>(operand.view.size, 1), 16)};
     } else if (operand.source == Operand::Source::scratch) {
       buffer = {scratch_->buffer, operand.offset, operand.size};
+    } else if (operand.source == Operand::Source::kept) {
+      buffer = {scratch_->buffer, kept_at_ + operand.offset, operand.size};
     } else {
       const auto bytes = std::as_bytes(std::span(operand.words));
       RUNNEL_TRY(m_.memory.upload(*scratch_, constant_at, bytes));
@@ -380,7 +391,7 @@ Status VulkanExecutable::check_step(const StepParams& params, const StateTable& 
     if (states.states[state].buffers.size() < n_pages)
       return {Code::invalid_argument, "a KV page of the step is missing"};
   }
-  for (std::size_t s = 0; s < n_states_; ++s)
+  for (const std::size_t s : used_)
     if (states.states[s].offsets.size() < states.states[s].buffers.size())
       return {Code::invalid_argument, "a state's offsets are missing"};
   return {};
@@ -389,7 +400,7 @@ Status VulkanExecutable::check_step(const StepParams& params, const StateTable& 
 Result<Event*> VulkanExecutable::submit(const StepParams& params, const StateTable& states) {
   RUNNEL_TRY(check_step(params, states));
   RUNNEL_TRY(m_.device.wait());
-  RUNNEL_TRY(m_.step.write(params, states, n_states_));
+  RUNNEL_TRY(m_.step.write(params, states, used_));
   RUNNEL_TRY(m_.step.refresh());
   if (!recorded_ || generation_ != m_.step.generation()) RUNNEL_TRY(record());
   auto* const grids = reinterpret_cast<std::uint32_t*>(m_.step.indirect().mapped);
@@ -440,9 +451,9 @@ Status VulkanExecutable::time_nodes(std::span<std::int64_t> nanoseconds) {
 Result<std::unique_ptr<Executable>> make_executable(Machine& machine,
                                                     const Graph& graph,
                                                     const Segment& segment,
-                                                    std::vector<PlannedStep> steps) {
+                                                    StepPlan plan) {
   auto executable =
-      std::make_unique<VulkanExecutable>(machine, graph.max_tokens(), std::move(steps));
+      std::make_unique<VulkanExecutable>(machine, graph.max_tokens(), std::move(plan));
   RUNNEL_TRY(executable->build(graph, segment));
   return std::unique_ptr<Executable>(std::move(executable));
 }

@@ -24,10 +24,16 @@ struct PlannedStep {
   std::size_t node = 0;
 };
 
+/// What a segment becomes, and the memory that its dispatches share for a whole run.
+struct StepPlan {
+  std::vector<PlannedStep> steps;
+  std::size_t kept_bytes = 0;
+};
+
 /// ERRORS: unsupported, out_of_memory, internal.
 Result<std::unique_ptr<Executable>> make_executable(Machine& machine,
                                                     const Graph& graph,
                                                     const Segment& segment,
-                                                    std::vector<PlannedStep> steps);
+                                                    StepPlan plan);
 
 }  // namespace runnel::vulkan

@@ -23,11 +23,12 @@ enum class Access : std::uint8_t { read, write, both };
 struct Operand {
   enum class Source : std::uint8_t {
     value,    // memory of the plan
-    scratch,  // of the executable: bytes [offset, offset + size)
+    scratch,  // of the executable: bytes [offset, offset + size), another node's afterwards
+    kept,     // the same, but for the whole segment
     constant  // `words`, uploaded once
   } source = Source::value;
   BufferView view;                   // value
-  std::size_t offset = 0, size = 0;  // scratch
+  std::size_t offset = 0, size = 0;  // scratch, kept
   std::vector<std::uint32_t> words;  // constant
   Access access = Access::read;
 };

@@ -89,10 +89,15 @@ bool small_head(const Graph&, const Node& node, const Caps&) {
   const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
   return attr != nullptr && attr->head_dim <= 256;
 }
-/// All pages, or those of heads that do not stream; not the chosen pages of sparse attention.
+/// A workgroup holds a summary.
+bool small_keys(const Graph& graph, const Node& node, const Caps&) {
+  return graph.value(node.in[0]).shape[2] <= 256;
+}
+/// Lists of chosen pages are one binding.
 bool small_head_of_tiles(const Graph& graph, const Node& node, const Caps& caps) {
   const AttentionAttr* attr = std::get_if<AttentionAttr>(&node.attr);
-  return small_head(graph, node, caps) && attr->sparse.pages == 0;
+  return small_head(graph, node, caps) &&
+         steps::page_lists_bytes(graph, *attr) <= caps.max_binding_bytes;
 }
 
 // clang-format off: one row per kernel, aligned
@@ -100,6 +105,7 @@ constexpr std::array kRows = std::to_array<Row>({
     {Op::embed, "embed", table_fits, steps::embed},
     {Op::rms_norm, "rms_norm", always, steps::rms_norm},
     {Op::matmul, "matvec dot", byte_row, steps::matvec_dot},
+    {Op::matmul, "matvec ready", byte_row, steps::matvec_ready},
     {Op::matmul, "matvec row", one_row, steps::matvec_row},
     {Op::matmul, "matrix units", matrix_units, steps::matmul},
     {Op::matmul, "matvec subgroup", subgroup_matrix, steps::matvec_subgroup},
@@ -114,6 +120,7 @@ constexpr std::array kRows = std::to_array<Row>({
     {Op::attention, "attention", small_head, steps::attention},
     {Op::rotate, "rotate", always, steps::rotate},
     {Op::kv_seal, "kv_seal", always, steps::kv_seal},
+    {Op::kv_summary, "kv_summary", small_keys, steps::kv_summary},
     {Op::tile_attention, "tile_attention", small_head_of_tiles, steps::tile_attention},
     {Op::kv_window, "kv_window", always, steps::kv_window},
     {Op::short_conv, "short_conv", short_filter, steps::short_conv},
@@ -125,6 +132,7 @@ constexpr std::array kRows = std::to_array<Row>({
     {Op::argmax, "argmax", always, steps::argmax},
     {Op::add_rms_norm, "add_rms_norm", always, steps::add_rms_norm},
     {Op::matmul_swiglu, "matvec dot swiglu", byte_row_pair, steps::matvec_dot},
+    {Op::matmul_swiglu, "matvec ready swiglu", byte_row_pair, steps::matvec_ready},
     {Op::matmul_swiglu, "matvec row swiglu", one_row_pair, steps::matvec_row},
     {Op::matmul_swiglu, "matrix units swiglu", matrix_units_pair, steps::matmul},
     {Op::matmul_swiglu, "matvec swiglu subgroup", subgroup_pair, steps::matvec_subgroup},

@@ -2,57 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
-#include "quant/codecs.h"
-#include "quant/half.h"
+#include "backends/vulkan/known_numbers.h"
 
 namespace runnel::vulkan {
 namespace {
 
 constexpr std::int64_t kCols = 768, kRows = 37, kKeys = 100;
-
-/// Numbers in (-1, 1) that repeat exactly. SOURCE: Marsaglia, Xorshift RNGs, 2003.
-class Numbers {
- public:
-  float next() {
-    state_ ^= state_ << 13;
-    state_ ^= state_ >> 17;
-    state_ ^= state_ << 5;
-    return static_cast<float>(static_cast<std::int32_t>(state_)) * 0x1p-31f;
-  }
-  std::vector<float> take(std::int64_t n) {
-    std::vector<float> x(static_cast<std::size_t>(n));
-    for (float& v : x) v = next();
-    return x;
-  }
-
- private:
-  std::uint32_t state_ = 0x52756E6Eu;
-};
-
-std::vector<std::byte> bytes_of(const std::vector<float>& x) {
-  const auto bytes = std::as_bytes(std::span(x));
-  return {bytes.begin(), bytes.end()};
-}
-
-/// A weight [rows, kCols] as in a file, and what it decodes to.
-std::vector<std::byte> encode(DType type, Numbers& numbers, std::vector<float>& decoded) {
-  const std::size_t row = quant::row_bytes(type, kCols);
-  std::vector<std::byte> bytes(row * kRows);
-  decoded.resize(kRows * kCols);
-  const quant::Codec& codec = quant::codec(type);
-  for (std::int64_t r = 0; r < kRows; ++r) {
-    std::byte* at = bytes.data() + static_cast<std::size_t>(r) * row;
-    const std::vector<float> x = numbers.take(kCols);
-    if (codec.encode_row != nullptr)
-      codec.encode_row(x.data(), nullptr, at, kCols);
-    else  // finite for every format that is only read: small scales, any codes
-      for (std::size_t i = 0; i < row; ++i) at[i] = static_cast<std::byte>((i * 7 + 3) % 96);
-    codec.decode_row(at, decoded.data() + r * kCols, kCols);
-  }
-  return bytes;
-}
 
 Result<KnownAnswer> product(const Graph& graph, const Node& node) {
   const bool pair = node.op == Op::matmul_swiglu;
@@ -75,7 +31,7 @@ Result<KnownAnswer> product(const Graph& graph, const Node& node) {
   std::vector<std::vector<float>> weights(pair ? 2 : 1);
   for (auto& decoded : weights) {
     in.push_back(answer.graph.add_weight("w" + std::to_string(in.size()), {kRows, kCols}, type));
-    answer.inputs.push_back(encode(type, numbers, decoded));
+    answer.inputs.push_back(encode_weight(type, kRows, kCols, numbers, decoded));
   }
   RUNNEL_TRY(answer.graph.add_node(node.op, in, {}, "known").status());
   for (std::int64_t t = 0; t < rows; ++t)
@@ -89,46 +45,6 @@ Result<KnownAnswer> product(const Graph& graph, const Node& node) {
       answer.expected.push_back(static_cast<float>(result));
     }
   return answer;
-}
-
-/// A page of rows, and what they decode to: x [kv_heads, 64, dh].
-std::vector<std::byte> page(const Value& state, Numbers& numbers, std::vector<float>& decoded) {
-  decoded = numbers.take(state.shape.elems());
-  if (state.dtype == DType::f32) return bytes_of(decoded);
-  std::vector<std::byte> bytes(decoded.size() * 2);
-  for (std::size_t i = 0; i < decoded.size(); ++i) {
-    const std::uint16_t half = quant::f32_to_f16(decoded[i]);
-    std::memcpy(bytes.data() + 2 * i, &half, sizeof(half));
-    decoded[i] = quant::f16_to_f32(half);
-  }
-  return bytes;
-}
-
-/// softmax(scale * q k^T) v of one head at `place`; k and v: [64, dh] of two pages each.
-void attend(const AttentionAttr& attr,
-            const float* q,
-            const std::vector<float>* k,
-            const std::vector<float>* v,
-            std::int64_t kv_head,
-            std::int64_t place,
-            std::vector<float>& out) {
-  const std::int64_t dh = attr.head_dim;
-  const std::int64_t first =
-      attr.window > 0 ? std::max<std::int64_t>(0, place + 1 - attr.window) : 0;
-  std::vector<double> total(static_cast<std::size_t>(dh), 0.0);
-  double sum = 0;
-  for (std::int64_t key = first; key <= place; ++key) {
-    const auto at = static_cast<std::size_t>((kv_head * kPageTokens + key % kPageTokens) * dh);
-    const auto of = static_cast<std::size_t>(key / kPageTokens);
-    double score = 0;
-    for (std::int64_t d = 0; d < dh; ++d)
-      score += static_cast<double>(q[d]) * k[of][at + static_cast<std::size_t>(d)];
-    const double weight = std::exp(score * static_cast<double>(attr.scale));
-    sum += weight;
-    for (std::size_t d = 0; d < total.size(); ++d)
-      total[d] += weight * static_cast<double>(v[of][at + d]);
-  }
-  for (const double x : total) out.push_back(static_cast<float>(x / sum));
 }
 
 /// In `inputs`, the two pages of a state follow each other.
@@ -155,7 +71,7 @@ Result<KnownAnswer> attention(const Graph& graph, const Node& node) {
     const Value& state = graph.value(node.in[1 + half]);
     in.push_back(
         answer.graph.add_state(half == 0 ? "k" : "v", state.shape, state.dtype, state.state));
-    for (auto& one : decoded[half]) answer.inputs.push_back(page(state, numbers, one));
+    for (auto& one : decoded[half]) answer.inputs.push_back(page_of(state, numbers, one));
   }
   RUNNEL_TRY(answer.graph.add_node(node.op, in, node.attr, "known").status());
   const std::int64_t group = attr->n_heads / attr->n_kv_heads;

@@ -1,7 +1,6 @@
 #include "backends/vulkan/pipelines.h"
 
 #include <algorithm>
-#include <atomic>
 #include <thread>
 
 #include "backends/vulkan/disk_cache.h"
@@ -31,11 +30,27 @@ Status make_set_layout(const Device& device,
                    "descriptor set layout");
 }
 
+/// Threads that compile beside the one that waits.
+std::size_t n_compilers() {
+  constexpr std::size_t kMost = 7;
+  const std::size_t cores = std::thread::hardware_concurrency();
+  return std::clamp<std::size_t>(cores, 2, kMost + 1) - 1;
+}
+
 }  // namespace
+
+Pipelines::Pipelines(Device& device, Log log)
+    : device_(device),
+      log_(std::move(log)),
+      table_([this](const PipelineKey& key, Pipeline& made) { return build(key, made); },
+             [this] { save(); },
+             n_compilers()) {}
 
 Pipelines::~Pipelines() {
   const VkApi& api = device_.api();
-  for (auto& [key, pipeline] : pipelines_) destroy(pipeline);
+  table_.stop();
+  save();
+  table_.visit([this](Pipeline& pipeline) { destroy(pipeline); });
   if (step_layout_ != VK_NULL_HANDLE)
     api.DestroyDescriptorSetLayout(device_.handle(), step_layout_, nullptr);
   if (cache_ != VK_NULL_HANDLE) api.DestroyPipelineCache(device_.handle(), cache_, nullptr);
@@ -70,9 +85,10 @@ Status Pipelines::open() {
 }
 
 void Pipelines::save() {
+  const std::lock_guard lock(saving_);
   std::size_t size = 0;
   const VkApi& api = device_.api();
-  if (path_.empty() ||
+  if (path_.empty() || cache_ == VK_NULL_HANDLE ||
       api.GetPipelineCacheData(device_.handle(), cache_, &size, nullptr) != VK_SUCCESS)
     return;
   if (size <= n_saved_) return;
@@ -84,9 +100,8 @@ void Pipelines::save() {
   if (!written.ok()) log_(LogLevel::debug, "pipeline_cache=unwritten ", written.message());
 }
 
-Status Pipelines::make(const std::string& shader,
-                       const std::vector<std::uint32_t>& constants,
-                       Pipeline& pipeline) {
+Status Pipelines::make(const PipelineKey& key, Pipeline& pipeline) const {
+  const auto& [shader, constants] = key;
   const shaders::Shader* const found = shaders::find_shader(shader);
   if (found == nullptr) return {Code::unsupported, "vulkan: no shader " + shader};
   RUNNEL_ASSIGN(pipeline.interface, reflect(found->words));
@@ -130,36 +145,16 @@ Status Pipelines::make(const std::string& shader,
   return to_status(made, "compiling " + shader);
 }
 
-void Pipelines::prepare(
-    std::span<const std::pair<std::string, std::vector<std::uint32_t>>> wanted) {
-  using Entry = std::pair<const std::pair<std::string, std::vector<std::uint32_t>>, Pipeline>;
-  std::vector<Entry*> missing;
-  for (const auto& key : wanted)
-    if (const auto [entry, added] = pipelines_.try_emplace(key); added) missing.push_back(&*entry);
-  constexpr std::size_t kMostThreads = 8;
-  const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] {
-    for (std::size_t i = next++; i < missing.size(); i = next++)
-      if (!make(missing[i]->first.first, missing[i]->first.second, missing[i]->second).ok())
-        destroy(missing[i]->second);
-  };
-  std::vector<std::thread> threads;
-  for (std::size_t i = 1; i < std::min({missing.size(), cores, kMostThreads}); ++i)
-    threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
+Status Pipelines::build(const PipelineKey& key, Pipeline& pipeline) const {
+  Status made = make(key, pipeline);
+  if (!made.ok()) destroy(pipeline);
+  return made;
 }
 
 Result<const Pipeline*> Pipelines::get(const std::string& shader,
                                        const std::vector<std::uint32_t>& constants) {
-  Pipeline& pipeline = pipelines_[{shader, constants}];
-  if (pipeline.pipeline == VK_NULL_HANDLE)
-    if (Status made = make(shader, constants, pipeline); !made.ok()) {
-      destroy(pipeline);
-      return made;
-    }
-  return static_cast<const Pipeline*>(&pipeline);
+  RUNNEL_ASSIGN(const Pipeline* const pipeline, table_.get({shader, constants}));
+  return pipeline;
 }
 
 }  // namespace runnel::vulkan

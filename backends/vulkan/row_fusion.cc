@@ -54,7 +54,7 @@ class Fuser {
         continue;
       const ValueId x = node(from).in[0], sum = node(at).out[0];
       if (overlap(x, sum) || overwritten(x, from, at)) continue;
-      result_.products[at] = {from, {x, sum, other, kNoValue, 0}};
+      result_.products[at] = {from, {x, sum, other, kNoValue, 0, nullptr}};
       result_.gone.insert(from);
       if (node(at).op == Op::add) result_.gone.insert(at);
       if (node(at).op == Op::add_rms_norm) summed_.insert(at);
@@ -83,7 +83,8 @@ class Fuser {
     // A sum that is normed by its own node must be made by the product there.
     if (fits) {
       for (const std::size_t user : users) {
-        result_.products[user] = {user, {x, node(user).out[0], kNoValue, weight, attr->eps}};
+        result_.products[user] = {user,
+                                  {x, node(user).out[0], kNoValue, weight, attr->eps, nullptr}};
         result_.gone.insert(user);
       }
       result_.gone.insert(at);

@@ -81,9 +81,12 @@ Status StepMemory::refresh() {
   return {};
 }
 
-Status StepMemory::write(const StepParams& params, const StateTable& states, std::size_t n_states) {
-  std::size_t total = kParamWords + n_states;
-  for (std::size_t s = 0; s < n_states; ++s) total += 2 * states.states[s].buffers.size();
+Status StepMemory::write(const StepParams& params,
+                         const StateTable& states,
+                         const std::set<std::size_t>& used) {
+  const std::size_t n_tables = used.empty() ? 0 : *used.rbegin() + 1;
+  std::size_t total = kParamWords + n_tables;
+  for (const std::size_t s : used) total += 2 * states.states[s].buffers.size();
   RUNNEL_TRY(grow(total));
   words_.resize(std::max(words_.size(), total), ~std::uint32_t{0});
   auto* const mapped = reinterpret_cast<std::uint32_t*>(tables_->mapped);
@@ -96,8 +99,8 @@ Status StepMemory::write(const StepParams& params, const StateTable& states, std
                                  params.kv_gap};
   for (std::size_t i = 0; i < std::size(fields); ++i)
     mapped[i] = words_[i] = static_cast<std::uint32_t>(fields[i]);
-  std::size_t at = kParamWords + n_states;
-  for (std::size_t s = 0; s < n_states; ++s) {
+  std::size_t at = kParamWords + n_tables;
+  for (const std::size_t s : used) {
     const StateBinding& binding = states.states[s];
     put(kParamWords + s, static_cast<std::uint32_t>(at - kParamWords));
     for (std::size_t page = 0; page < binding.buffers.size(); ++page, at += 2) {

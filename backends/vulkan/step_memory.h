@@ -2,6 +2,8 @@
 // before a submit; the blocks that hold states; the status that shaders report. Shared by all
 // executables of a backend, which run one at a time.
 #pragma once
+#include <set>
+
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/pipelines.h"
 #include "runtime/backend/step.h"
@@ -19,9 +21,11 @@ class StepMemory {
   ~StepMemory();
   /// ERRORS: out_of_memory.
   Status open();
-  /// Writes parameters and the first n_states tables. ERRORS: invalid_argument (a state without
-  /// memory), out_of_memory.
-  Status write(const StepParams& params, const StateTable& states, std::size_t n_states);
+  /// Writes parameters and the tables of the states with these numbers. ERRORS: invalid_argument (a
+  /// state without memory), out_of_memory.
+  Status write(const StepParams& params,
+               const StateTable& states,
+               const std::set<std::size_t>& used);
   /// Makes the descriptor set name all blocks; changes generation() when it had to.
   Status refresh();
   /// Command buffers recorded at another generation must be recorded again.

@@ -6,7 +6,7 @@
 
 #include "backends/vulkan/certify.h"
 #include "backends/vulkan/executable.h"
-#include "backends/vulkan/row_fusion.h"
+#include "backends/vulkan/step_plan.h"
 #include "backends/vulkan/weight_layout.h"
 #include "quant/codecs.h"
 #include "runtime/base/env.h"
@@ -46,6 +46,11 @@ void pack_by_threads(const WeightLayout& layout,
   for (std::thread& thread : threads) thread.join();
 }
 
+/// Ops whose dispatches cannot be known before their weights are there.
+bool reads_weights(Op op) {
+  return op == Op::rope || op == Op::rms_norm_rope;
+}
+
 class VulkanBackend final : public Backend {
  public:
   VulkanBackend(std::unique_ptr<Device> device, Log log)
@@ -56,7 +61,6 @@ class VulkanBackend final : public Backend {
         step_(*device_, memory_, pipelines_),
         machine_{*device_, memory_, pipelines_, step_},
         certifier_(*this, machine_, log_) {}
-  ~VulkanBackend() override { pipelines_.save(); }
 
   Status open() {
     RUNNEL_TRY(pipelines_.open());
@@ -83,8 +87,10 @@ class VulkanBackend final : public Backend {
     const Caps& caps = device_->caps();
     return caps.matrix.m != 0 && caps.memory_bytes >= kLongStepMemory ? 2048 : 512;
   }
+  /// Untested rows of products are hoped to be right: a first start must not compile what only
+  /// later steps use. Attention is tested at once, because it decides where states live.
   bool supports(const Graph& graph, const Node& node) const override {
-    return find(graph, node) != nullptr;
+    return (node.op == Op::attention ? find(graph, node) : likely(graph, node)) != nullptr;
   }
   std::string_view kernel_name(const Graph& graph, const Node& node) const override {
     const Row* row = find(graph, node);
@@ -101,9 +107,18 @@ class VulkanBackend final : public Backend {
     return weight_layout(weight).bytes;
   }
   std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const override;
+  void expect(const Graph& graph, std::span<const Node> nodes) override;
   Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override;
 
  private:
+  /// The first row that matches and is not known to be wrong on this driver.
+  const Row* likely(const Graph& graph, const Node& node) const {
+    for (const Row& row : kernel_table())
+      if (row.op == node.op && row.matches(graph, node, device_->caps()) &&
+          certifier_.hopes(row, graph, node))
+        return &row;
+    return nullptr;
+  }
   /// The first row that matches and is trusted on this driver.
   const Row* find(const Graph& graph, const Node& node) const {
     for (const Row& row : kernel_table())
@@ -112,6 +127,8 @@ class VulkanBackend final : public Backend {
         return &row;
     return nullptr;
   }
+  enum class Fused : std::uint8_t { tested, under_test };
+  Result<StepPlan> plan_segment(const Graph& graph, const Segment& segment, Fused fused);
   Status place_rows(const WeightLayout& layout,
                     std::span<const std::byte> mapped,
                     const DeviceBuffer& buffer);
@@ -209,8 +226,8 @@ std::size_t VulkanBackend::scratch_bytes(const Graph& graph, std::span<const Nod
   std::size_t most = 0;
   const std::vector<BufferView> nothing(graph.values().size());
   for (const Node& node : nodes) {
-    if (node.op == Op::rope || node.op == Op::rms_norm_rope) continue;  // read their weights
-    const Row* row = find(graph, node);
+    if (reads_weights(node.op)) continue;
+    const Row* row = likely(graph, node);
     if (row == nullptr) continue;
     if (const Result<Step> step = row->prepare(graph, node, nothing); step.ok())
       most = std::max(most, step->scratch_bytes);
@@ -218,39 +235,41 @@ std::size_t VulkanBackend::scratch_bytes(const Graph& graph, std::span<const Nod
   return most;
 }
 
+void VulkanBackend::expect(const Graph& graph, std::span<const Node> nodes) {
+  std::vector<PipelineKey> wanted;
+  const std::vector<BufferView> nothing(graph.values().size());
+  for (const Node& node : nodes) {
+    const Row* const row = reads_weights(node.op) ? nullptr : likely(graph, node);
+    if (row == nullptr) continue;
+    if (const Result<Step> step = row->prepare(graph, node, nothing); step.ok())
+      for (const Dispatch& dispatch : step->dispatches)
+        wanted.emplace_back(dispatch.shader, dispatch.constants);
+  }
+  pipelines_.expect(wanted);
+}
+
+Result<StepPlan> VulkanBackend::plan_segment(const Graph& graph,
+                                             const Segment& segment,
+                                             Fused fused) {
+  const Certifier::Plan plan_small = [this](const Graph& small, const Segment& nodes) {
+    return plan_segment(small, nodes, Fused::under_test);
+  };
+  const PlanKernels kernels{
+      device_->caps(), [&](const Node& node) { return find(graph, node); },
+      [&](const Row& row, const Node& node) { return certifier_.trusts(row, graph, node); },
+      [&](std::span<const Node> nodes) {
+        return fused == Fused::under_test || certifier_.trusts_fused(graph, nodes, plan_small);
+      },
+      [&](const Row& row, const Node& node) {
+        return certifier_.prepare(row, graph, node, segment.bindings);
+      }};
+  return plan_steps(graph, segment, kernels);
+}
+
 Result<std::unique_ptr<Executable>> VulkanBackend::compile(const Graph& graph,
                                                            const Segment& segment) {
-  std::vector<PlannedStep> steps;
-  const RowFusions fusions = fuse_rows(graph, segment, [&](const Node& node) {
-    if (node.op != Op::matmul && node.op != Op::matmul_swiglu) return false;
-    const Row* row = find(graph, node);
-    return row != nullptr &&
-           (row->prepare == steps::matvec_row || row->prepare == steps::matvec_dot);
-  });
-  for (std::size_t i = 0; i < segment.nodes.size(); ++i) {
-    const Node& node = segment.nodes[i];
-    if (const auto fused = fusions.products.find(i); fused != fusions.products.end()) {
-      const Node& product = segment.nodes[fused->second.node];
-      const Row* const made_by = find(graph, product);
-      const bool bytes = made_by != nullptr && made_by->prepare == steps::matvec_dot;
-      const auto prepare = bytes ? steps::dot_product : steps::row_product;
-      RUNNEL_ASSIGN(Step step, prepare(graph, product, segment.bindings, fused->second.product));
-      steps.push_back({std::move(step), i});
-    }
-    if (fusions.gone.contains(i)) continue;
-    if (fusions.norms.contains(i)) {
-      const Node norm{Op::rms_norm, {node.out[0], node.in[2]}, {node.out[1]}, node.attr, node.name};
-      RUNNEL_ASSIGN(Step step, steps::rms_norm(graph, norm, segment.bindings));
-      steps.push_back({std::move(step), i});
-      continue;
-    }
-    const Row* row = find(graph, node);
-    if (row == nullptr) return Status(Code::unsupported, node.name + ": no Vulkan kernel");
-    Result<Step> step = certifier_.prepare(*row, graph, node, segment.bindings);
-    if (!step.ok()) return step.status().with_context(node.name);
-    steps.push_back({*std::move(step), i});
-  }
-  return make_executable(machine_, graph, segment, std::move(steps));
+  RUNNEL_ASSIGN(StepPlan plan, plan_segment(graph, segment, Fused::tested));
+  return make_executable(machine_, graph, segment, std::move(plan));
 }
 
 Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {

@@ -87,7 +87,14 @@ class Backend {
   virtual std::size_t weight_bytes(const Value& weight) const = 0;
   /// Bytes of private scratch that compile() will allocate for these nodes.
   virtual std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const = 0;
-  /// ERRORS: unsupported (a node without kernel), out_of_memory.
+  /// compile() will be asked for these nodes later: a backend that has kernels to compile may begin
+  /// in the background. Returns at once.
+  virtual void expect(const Graph& graph, std::span<const Node> nodes) {
+    (void)graph;
+    (void)nodes;
+  }
+  /// ERRORS: unsupported (a node without kernel: also when the backend finds only now that one does
+  /// not work here, and supports() has learned that), out_of_memory.
   virtual Result<std::unique_ptr<Executable>> compile(const Graph& graph,
                                                       const Segment& segment) = 0;
   /// Measures what the hardware does at best, with as many threads as the kernels use. Takes about

@@ -39,7 +39,8 @@ enum class Op : std::uint8_t {
   moe_matmul,      // (x [T,K] or [T*k,K], W [E,N,K], ids [T,k] i32) -> [T*k,N]
   moe_sum,         // (y [T*k,D], weights [T,k]) -> [T,D] = sum over k of weights * y
   last_row,        // (x [T,D]) -> [1,D], the row of the step's last token
-  argmax,          // (x [T,V]) -> [T] i32, the lowest index among equals
+  argmax,  // (x [T,V]) -> [T] i32, the lowest index among equals; NaN counts in the first place
+           // only
   // Fused ops: each has a decomposition into the ops above.
   add_rms_norm,   // (a [T,D], b [T,D], weight [D]) -> sum [T,D], normed [T,D]
   matmul_swiglu,  // (x [T,K], Wgate [F,K], Wup [F,K]) -> [T,F]

@@ -26,6 +26,9 @@ std::vector<int> state_domains(const PlanLayout& layout) {
   return domains;
 }
 
+/// How often a plan is laid out anew because a kernel does not work on its device.
+constexpr int kMostLayouts = 8;
+
 /// A tenth is left to other plans, drivers and whoever else uses the device.
 std::size_t usable_bytes(const Backend& device) {
   return device.free_bytes() / 10 * 9;
@@ -135,6 +138,8 @@ Status Engine::load() {
   RUNNEL_ASSIGN(const PlanLayout decode,
                 layout(ShapeClass::decode, plain, n_device_layers_, options_.log));
   reported_.insert(plain);
+  if (!backends_.front()->uses_host_memory())  // kernels of a prompt, while weights are placed
+    RUNNEL_TRY(expect(ShapeClass::prefill, plain));
   const auto total = static_cast<float>(std::max<std::size_t>(1, decode.graph.nodes().size()));
   for (std::size_t i = 0; i < decode.graph.nodes().size(); ++i) {
     const auto b = static_cast<std::size_t>(decode.node_backend[i]);
@@ -230,18 +235,44 @@ std::int64_t Engine::default_context() const {
   return std::min(model_.config.context_length, kDefaultContext);
 }
 
-Result<Plan*> Engine::plan(ShapeClass shape, const quant::KvPolicy& kv) {
-  std::unique_ptr<Plan>& slot = plans_[{shape, kv}];
-  if (slot == nullptr) {
-    RUNNEL_ASSIGN(PlanLayout compiled, layout(shape, kv, n_device_layers_));
-    RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, kv, n_device_layers_));
+void Engine::expect(const PlanLayout& layout) {
+  for (const LayoutSegment& segment : layout.segments)
+    backend_list_[static_cast<std::size_t>(segment.backend)]->expect(
+        layout.graph,
+        std::span(layout.graph.nodes()).subspan(segment.first, segment.last - segment.first));
+}
+
+Status Engine::expect(ShapeClass shape, const quant::KvPolicy& kv) {
+  RUNNEL_ASSIGN(const PlanLayout soon, layout(shape, kv, n_device_layers_));
+  expect(soon);
+  return {};
+}
+
+Result<std::unique_ptr<Plan>> Engine::new_plan(ShapeClass shape, const quant::KvPolicy& kv) {
+  RUNNEL_ASSIGN(const PlanLayout decode, layout(ShapeClass::decode, kv, n_device_layers_));
+  // A kernel may turn out not to work here when it is compiled: then another backend runs the node.
+  for (int n_left = kMostLayouts;; --n_left) {
+    const Log log = n_left == kMostLayouts ? Log{} : options_.log;
+    RUNNEL_ASSIGN(PlanLayout compiled, layout(shape, kv, n_device_layers_, log));
     if (!std::ranges::equal(state_domains(compiled), state_domains(decode)))
       return Status(Code::internal,
                     "steps of different sizes keep their states on different backends");
     const std::size_t n_nodes = compiled.graph.nodes().size();
-    RUNNEL_ASSIGN(slot, Plan::create(std::move(compiled), backend_list_, *weights_));
+    Result<std::unique_ptr<Plan>> made =
+        Plan::create(std::move(compiled), backend_list_, *weights_);
+    if (!made.ok() && made.status().code() == Code::unsupported && n_left > 0) continue;
+    if (!made.ok()) return made;
     options_.log(LogLevel::debug, "plan=compiled max_tokens=",
                  kShapeClasses[static_cast<std::size_t>(shape)].max_tokens, " nodes=", n_nodes);
+    expect(decode);  // the answer's kernels, while the prompt is computed
+    return made;
+  }
+}
+
+Result<Plan*> Engine::plan(ShapeClass shape, const quant::KvPolicy& kv) {
+  std::unique_ptr<Plan>& slot = plans_[{shape, kv}];
+  if (slot == nullptr) {
+    RUNNEL_ASSIGN(slot, new_plan(shape, kv));
   }
   return slot.get();
 }

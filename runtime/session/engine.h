@@ -150,6 +150,10 @@ class Engine {
   Result<ShapeClass> largest_class() const;
   Status load_text();
   Result<Plan*> plan(ShapeClass shape, const quant::KvPolicy& kv);
+  Result<std::unique_ptr<Plan>> new_plan(ShapeClass shape, const quant::KvPolicy& kv);
+  /// Backends may begin to compile the kernels of such a plan in the background.
+  void expect(const PlanLayout& layout);
+  Status expect(ShapeClass shape, const quant::KvPolicy& kv);
   Result<Plan*> compute(ShapeClass shape,
                         const quant::KvPolicy& kv,
                         const StepParams& params,

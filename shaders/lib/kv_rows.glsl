@@ -1,6 +1,6 @@
 // The f16 rows of a tiled cache: the first tokens and the newest ones, in the window, and the rows of
 // the step itself. Needs p.heads (KV heads), p.head_dim, p.slots, p.sinks, p.window_state, and
-// step_row(half, i). half 0: keys, 1: values.
+// step_row(half, i). half 0: keys, 1: values. Brings kv_sealed.glsl, which needs p.recent.
 const uint kSinkSlots = 16u;
 
 int split_place() { return max(kv_pos(), step.kv_keep - step.kv_gap); }
@@ -18,8 +18,4 @@ float row_element(uint half_index, uint head, int place, uint channel, uvec2 win
   const uint w = state_blocks[window.x].words[window.y + window_word(half_index, head, place, channel)];
   return f16_to_f32((channel & 1u) == 0u ? w & 0xFFFFu : w >> 16);
 }
-/// First place that a token sees in f16 besides the sinks. SOURCE: quant/kv_format.h.
-int sealed_before(int place) {
-  const int old = place + 1 - int(p.recent);
-  return old <= 0 ? 0 : old / 16 * 16;
-}
+#include "kv_sealed.glsl"

@@ -1,15 +1,18 @@
 //! variants: keys=any
 // tile_attention: attention over sinks, tiles of 16 tokens and the newest f16 rows, decoded on the way.
-// Work is cut as in attention.comp; a token sees a tile as sealed or as rows by its own place alone.
+// Work is cut as in attention.comp; a token sees a tile as sealed or as rows by its own place alone. Of a
+// long cache it may see only the pages that page_choice.comp has found for the heads of its group.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint kKeyBits = 4;
 layout(constant_id = 2) const uint kValueBits = 4;
+layout(constant_id = 3) const uint kPages = 0;  // chosen by each query head; 0: all
 layout(push_constant) uniform Push {
   uint heads, head_dim, slots, sinks;
   uint recent, window_state, k_state, v_state;
-  uint n_heads, streaming0, streaming1, n_parts;
+  uint n_heads, streaming0, streaming1, from;
+  uint n_parts;
   float scale;
 } p;
 #include "step.glsl"
@@ -21,6 +24,7 @@ layout(set = 0, binding = 1, std430) readonly buffer K { float k[]; };
 layout(set = 0, binding = 2, std430) readonly buffer V { float v[]; };
 layout(set = 0, binding = 3, std430) writeonly buffer Y { float y[]; };
 layout(set = 0, binding = 4, std430) writeonly buffer Parts { float parts[]; };  // [T, H, spans, dh + 2]
+layout(set = 0, binding = 5, std430) readonly buffer Chosen { uint chosen[]; };  // [T, H, kPages]
 float step_row(uint half_index, uint i) { return half_index == 0u ? k[i] : v[i]; }
 #include "kv_rows.glsl"
 #include "kv_codes.glsl"
@@ -29,6 +33,7 @@ float step_row(uint half_index, uint i) { return half_index == 0u ? k[i] : v[i];
 const float kNone = -3.0e38;
 shared float query[256];
 shared float weights[kPageTokens];
+shared bool seen[gl_WorkGroupSize.x];  // pages of a round
 
 bool is_sealed(int place, int seen_sealed) {
   const int first = place / 16 * 16;
@@ -63,6 +68,21 @@ float value_of(uint head, int place, uint d, bool sealed, uvec2 page, uvec2 wind
          tile_scale(page.x, block, kValueBits, token);
 }
 
+/// Whether a token sees this page; its group's first list of chosen pages is at `lists`.
+bool sees(uint page, uint local, uint lists) {
+  if (page == 0u || page >= local) return true;
+  for (uint h = 0u; h < p.n_heads / p.heads; ++h) {
+    uint low = 0u, high = kPages;
+    while (low < high) {
+      const uint middle = (low + high) / 2u, at = chosen[lists + h * kPages + middle];
+      if (at == page) return true;
+      if (at < page) low = middle + 1u;
+      else high = middle;
+    }
+  }
+  return false;
+}
+
 void main() {
   const uint part = gl_WorkGroupID.x, head = gl_WorkGroupID.y, t = gl_WorkGroupID.z;
   const uint i = gl_LocalInvocationID.x, dh = p.head_dim, kv_head = head / (p.n_heads / p.heads);
@@ -75,9 +95,20 @@ void main() {
   barrier();
   const uvec2 window = state_page(p.window_state, 0u);
   const bool streaming = streams(kv_head);
+  const bool sparse = !streaming && chooses(place, p.from, kPages);
+  const uint lists = (t * p.n_heads + kv_head * (p.n_heads / p.heads)) * kPages;
   float largest = kNone, sum = 0.0, out0 = 0.0, out1 = 0.0;
   for (uint at = span.x; at < end; at += kPageTokens) {
     if (streaming && at >= p.sinks && int(at + kPageTokens) <= seen_sealed) continue;
+    if (sparse) {
+      const uint of_round = (at - span.x) / kPageTokens % gl_WorkGroupSize.x;
+      if (of_round == 0u) {
+        barrier();
+        seen[i] = sees(at / kPageTokens + i, local_page(place), lists);
+        barrier();
+      }
+      if (!seen[of_round]) continue;
+    }
     uvec2 k_page = uvec2(0u), v_page = uvec2(0u);
     if (int(at) < seen_sealed && !streaming) {
       k_page = state_page(p.k_state, at / kPageTokens);

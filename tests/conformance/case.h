@@ -15,8 +15,10 @@ enum class Fill : std::uint8_t {
   ids,       // i32 below limit
   distinct,  // i32 below limit, all different within a row
   zeros,
-  one_hot,  // one value in every 64
-  biased,   // normal, far from zero
+  one_hot,     // one value in every 64
+  biased,      // normal, far from zero
+  nans,        // normal, with NaN here and there
+  nans_first,  // the same, the first value among them
 };
 
 /// One input of the node.

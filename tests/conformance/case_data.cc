@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "quant/codecs.h"
 #include "quant/half.h"
@@ -46,6 +47,10 @@ float number(const Operand& operand, std::size_t i, Random& random) {
       return i % 64 == i / 64 % 64 ? value : 0.0f;
     case Fill::biased:
       return value + 3.0f;
+    case Fill::nans:
+      return i % 5 == 3 ? std::numeric_limits<float>::quiet_NaN() : value;
+    case Fill::nans_first:
+      return i % 5 == 0 ? std::numeric_limits<float>::quiet_NaN() : value;
     default:
       return value;
   }

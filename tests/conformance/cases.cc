@@ -1,6 +1,7 @@
 // The rows of the conformance program. A new op adds one function and one line in all_cases().
 // Sizes include 1, odd numbers, numbers that are no multiple of a vector or block, and larger ones.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "tests/conformance/case.h"
@@ -373,9 +374,19 @@ void small_cases(std::vector<Case>& cases) {
       Case last = make(Op::last_row, tokens, text("D=", d));
       last.in = {activation(tokens.max, d)};
       cases.push_back(last);
-      for (Fill fill : {Fill::normal, Fill::ties}) {
-        Case best =
-            make(Op::argmax, tokens, text("V=", d) + (fill == Fill::ties ? "ties" : "normal"));
+    }
+}
+
+/// The vocabulary's row is that of a step; a piece of it may hold nothing but NaN and small values.
+void argmax_cases(std::vector<Case>& cases) {
+  constexpr std::array kFills{std::pair{Fill::normal, "normal"}, std::pair{Fill::ties, "ties"},
+                              std::pair{Fill::nans, "nans"},
+                              std::pair{Fill::nans_first, "nans first"}};
+  for (const Tokens& tokens : {Tokens{1, 1}, Tokens{7, 5}, Tokens{33, 33}})
+    for (std::int64_t d : {1, 33, 1024, 5001, 65536}) {
+      if (d == 65536 && tokens.max > 1) continue;
+      for (const auto& [fill, name] : kFills) {
+        Case best = make(Op::argmax, tokens, text("V=", d) + name);
         best.in = {activation(tokens.max, d)};
         best.in[0].fill = fill;
         cases.push_back(best);
@@ -399,6 +410,7 @@ std::vector<Case> all_cases() {
   moe_route_cases(cases);
   moe_matmul_cases(cases);
   small_cases(cases);
+  argmax_cases(cases);
   std::stable_sort(cases.begin(), cases.end(),
                    [](const Case& a, const Case& b) { return a.op < b.op; });
   return cases;

@@ -131,18 +131,19 @@ void multiply_add(float* out, const float* x, float factor, int64_t n) {
 }
 
 int64_t argmax(const float* x, int64_t n) {
-  // First the largest value, then where it stands first.
+  // First the largest value, then where it stands first. max() passes NaN over on its left.
   float best = x[0];
+  if (!(best == best)) return 0;  // nothing is larger than NaN
   int64_t i = 0;
   if (n >= kLanes) {
-    F most = load(x);
-    for (i = kLanes; i + kLanes <= n; i += kLanes) most = max(load(x + i), most);
+    F most = set1(best);
+    for (; i + kLanes <= n; i += kLanes) most = max(load(x + i), most);
     best = largest(most);
   }
   for (; i < n; ++i) best = x[i] > best ? x[i] : best;
   for (i = 0; i < n; ++i)
     if (x[i] == best) return i;
-  return 0;  // only NaN
+  return 0;
 }
 
 void short_conv(const ConvTask& task) {

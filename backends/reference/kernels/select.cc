@@ -1,4 +1,6 @@
 // last_row: the row of the step's last token. argmax: the lowest index of each row's maximum.
+// Nothing exceeds NaN, and NaN exceeds nothing: it is the maximum where it stands first, else
+// passed over.
 #include <algorithm>
 
 #include "backends/reference/kernels/kernels.h"

@@ -2,6 +2,7 @@
 // one token keeps a whole GPU busy, and add the spans up afterwards.
 #include "backends/vulkan/steps/operands.h"
 #include "backends/vulkan/steps/steps.h"
+#include "runtime/base/checked.h"
 
 namespace runnel::vulkan::steps {
 namespace {
@@ -169,13 +170,58 @@ Result<Step> kv_window(const Graph& graph, const Node& node, Bindings bindings) 
   return Step{{std::move(d)}};
 }
 
+Result<Step> kv_summary(const Graph& graph, const Node& node, Bindings) {
+  const Value &keys = graph.value(node.in[0]), &summaries = graph.value(node.in[1]);
+  const auto& attr = attr_of<KvWindowAttr>(node);
+  Dispatch d;
+  d.shader = "kv_summary.keys";
+  d.constants = {64, u32(quant::info(keys.kv).bits)};
+  d.push = {u32(keys.shape[2]), u32(attr.recent), u32(keys.state_index),
+            u32(summaries.state_index)};
+  d.states = {{keys.state_index, Access::read}, {summaries.state_index, Access::write}};
+  d.grid = {Extent{u32(kPageTokens), 1, u32(kPageTokens)}, Extent{u32(keys.shape[0])}, Extent{}};
+  Step step{{std::move(d)}};
+  step.recent = attr.recent;
+  return step;
+}
+
+std::size_t page_lists_bytes(const Graph& graph, const AttentionAttr& attr) {
+  return static_cast<std::size_t>(graph.max_tokens() * attr.n_heads * attr.sparse.pages) *
+         sizeof(std::uint32_t);
+}
+
+namespace {
+/// Which pages each query head of each token reads: into `lists`.
+Dispatch page_choice(const Graph& graph, const Node& node, Bindings bindings, Operand lists) {
+  const auto& attr = attr_of<AttentionAttr>(node);
+  const std::int32_t summaries = graph.value(node.in[6]).state_index;
+  lists.access = Access::write;
+  Dispatch d;
+  d.shader = "page_choice.best";
+  d.constants = {kAttentionThreads, u32(attr.sparse.pages)};
+  d.push = {u32(attr.n_heads),
+            u32(attr.n_kv_heads),
+            u32(attr.head_dim),
+            u32(attr.tiles.recent),
+            u32(summaries),
+            u32(attr.sparse.from),
+            low_word(attr.tiles.streaming),
+            high_word(attr.tiles.streaming)};
+  d.operands = {read(bindings, node.in[0]), std::move(lists)};
+  d.states = {{summaries, Access::read}};
+  d.grid = {Extent{u32(attr.n_heads)}, Extent{0, 1, 1}, Extent{}};
+  return d;
+}
+}  // namespace
+
 Result<Step> tile_attention(const Graph& graph, const Node& node, Bindings bindings) {
   const auto& attr = attr_of<AttentionAttr>(node);
   const Value &k = graph.value(node.in[3]), &v = graph.value(node.in[4]);
   const Value& window = graph.value(node.in[5]);
   Dispatch d;
   d.shader = "tile_attention.any";
-  d.constants = {kAttentionThreads, u32(quant::info(k.kv).bits), u32(quant::info(v.kv).bits)};
+  d.constants = {kAttentionThreads, u32(quant::info(k.kv).bits), u32(quant::info(v.kv).bits),
+                 u32(attr.sparse.pages)};
   d.push = {u32(attr.n_kv_heads),
             u32(attr.head_dim),
             u32(window.shape[1]),
@@ -186,7 +232,8 @@ Result<Step> tile_attention(const Graph& graph, const Node& node, Bindings bindi
             u32(v.state_index),
             u32(attr.n_heads),
             low_word(attr.tiles.streaming),
-            high_word(attr.tiles.streaming)};
+            high_word(attr.tiles.streaming),
+            u32(attr.sparse.from)};
   d.operands = {read(bindings, node.in[0]), read(bindings, node.in[1]), read(bindings, node.in[2]),
                 write(bindings, node.out[0])};
   d.states = {{k.state_index, Access::read},
@@ -194,6 +241,16 @@ Result<Step> tile_attention(const Graph& graph, const Node& node, Bindings bindi
               {window.state_index, Access::read}};
   Step step = with_spans(graph, node, bindings, std::move(d));
   step.recent = attr.tiles.recent;
+  std::vector<Operand>& operands = step.dispatches.front().operands;
+  if (attr.sparse.pages == 0) {
+    operands.push_back(operands[0]);  // for the lists: bound, not touched
+    return step;
+  }
+  const std::size_t at = align_up(step.scratch_bytes, 256), bytes = page_lists_bytes(graph, attr);
+  step.scratch_bytes = at + bytes;
+  operands.push_back(scratch(at, bytes, Access::read));
+  step.dispatches.insert(step.dispatches.begin(),
+                         page_choice(graph, node, bindings, operands.back()));
   return step;
 }
 

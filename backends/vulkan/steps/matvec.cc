@@ -48,18 +48,29 @@ Dispatch row_dispatch(const Graph& graph,
                       const Node& node,
                       Bindings bindings,
                       const RowProduct& product) {
-  const bool pair = node.op == Op::matmul_swiglu, biased = !pair && node.in.size() > 2;
+  const bool pair = node.op == Op::matmul_swiglu;
+  const Node& last = product.conv != nullptr ? *product.conv : node;
+  const std::size_t bias_at = product.conv != nullptr ? 3 : 2;
+  const bool biased = !pair && last.in.size() > bias_at;
   const WeightLayout layout = weight_layout(graph.value(node.in[1]));
   Dispatch d;
   d.push = weight_push(layout);
-  d.push.insert(d.push.end(), {u32(layout.rows), biased, product.residual != kNoValue,
-                               product.norm != kNoValue, bits(product.eps)});
+  d.push.insert(d.push.end(),
+                {u32(product.conv != nullptr ? layout.rows / 3 : layout.rows), biased,
+                 product.residual != kNoValue, product.norm != kNoValue, bits(product.eps)});
   const auto or_x = [&](ValueId id) { return read(bindings, id == kNoValue ? product.x : id); };
   d.operands = {read(bindings, node.in[1])};
   if (pair) d.operands.push_back(read(bindings, node.in[2]));
   d.operands.insert(d.operands.end(), {read(bindings, product.x), write(bindings, product.out),
-                                       or_x(biased ? node.in[2] : kNoValue), or_x(product.residual),
-                                       or_x(product.norm)});
+                                       or_x(biased ? last.in[bias_at] : kNoValue),
+                                       or_x(product.residual), or_x(product.norm)});
+  if (product.conv != nullptr) {
+    const Value &filter = graph.value(last.in[1]), &state = graph.value(last.in[2]);
+    d.push.insert(d.push.end(),
+                  {u32(filter.shape[1]), u32(state.shape[0]), u32(state.state_index)});
+    d.operands.push_back(read(bindings, last.in[1]));
+    d.states = {{state.state_index, Access::both}};
+  }
   return d;
 }
 
@@ -80,10 +91,12 @@ bool is_dot_product(const Graph& graph, const Node& node) {
 }
 
 Result<Step> matvec_row(const Graph& graph, const Node& node, Bindings bindings) {
-  return row_product(graph, node, bindings, {node.in[0], node.out[0], kNoValue, kNoValue, 0});
+  return row_product(graph, node, bindings,
+                     {node.in[0], node.out[0], kNoValue, kNoValue, 0, nullptr});
 }
 Result<Step> matvec_dot(const Graph& graph, const Node& node, Bindings bindings) {
-  return dot_product(graph, node, bindings, {node.in[0], node.out[0], kNoValue, kNoValue, 0});
+  return dot_product(graph, node, bindings,
+                     {node.in[0], node.out[0], kNoValue, kNoValue, 0, nullptr});
 }
 
 Result<Step> row_product(const Graph& graph,
@@ -95,10 +108,14 @@ Result<Step> row_product(const Graph& graph,
   // Eight rows a workgroup at a time; more workgroups than fit at once would stage x again.
   constexpr std::uint32_t kThreads = 256, kAtOnce = 528;
   Dispatch d = row_dispatch(graph, node, bindings, product);
-  d.shader = "matvec_row." + std::string(layout.format->shader) + (pair ? ".swiglu" : ".none");
+  d.shader = "matvec_row." + std::string(layout.format->shader) +
+             (product.conv != nullptr ? ".conv"
+              : pair                  ? ".swiglu"
+                                      : ".none");
   d.constants = {kThreads, 1};
   constexpr std::uint32_t kUsualSubgroup = 32;  // others go round more often, or not at all
-  d.grid = {groups(layout.rows, kThreads / kUsualSubgroup), Extent{}, Extent{}};
+  const std::int64_t results = product.conv != nullptr ? layout.rows / 3 : layout.rows;
+  d.grid = {groups(results, kThreads / kUsualSubgroup), Extent{}, Extent{}};
   if (layout.rows < 16384) d.grid[0].fixed = std::min(d.grid[0].fixed, kAtOnce);
   return Step{{std::move(d)}};
 }

@@ -34,6 +34,11 @@ inline Operand scratch(std::size_t offset, std::size_t size, Access access) {
   operand.access = access;
   return operand;
 }
+inline Operand kept(std::size_t offset, std::size_t size, Access access) {
+  Operand operand = scratch(offset, size, access);
+  operand.source = Operand::Source::kept;
+  return operand;
+}
 inline Operand constant(std::vector<std::uint32_t> words) {
   Operand operand;
   operand.source = Operand::Source::constant;

@@ -31,10 +31,9 @@ std::vector<std::uint32_t> speeds(const RopeAttr& attr, std::span<const float> f
 
 }  // namespace
 
-Result<Step> rope(const Graph& graph, const Node& node, Bindings bindings) {
+Result<Operand> rope_speeds(const Node& node, Bindings bindings) {
   const auto& attr = attr_of<RopeAttr>(node);
-  const bool normed = node.op == Op::rms_norm_rope;
-  const std::size_t factors_at = normed ? 2 : 1;
+  const std::size_t factors_at = node.op == Op::rms_norm_rope ? 2 : 1;
   std::span<const float> factors;
   if (node.in.size() > factors_at) {
     const BufferView& view = bindings[static_cast<std::size_t>(node.in[factors_at])];
@@ -42,14 +41,20 @@ Result<Step> rope(const Graph& graph, const Node& node, Bindings bindings) {
     if (factors.size() < static_cast<std::size_t>(attr.rotary_dim / 2))
       return Status(Code::invalid_argument, node.name + ": frequency factors are not placed");
   }
+  return constant(speeds(attr, factors));
+}
+
+Result<Step> rope(const Graph& graph, const Node& node, Bindings bindings) {
+  const auto& attr = attr_of<RopeAttr>(node);
+  const bool normed = node.op == Op::rms_norm_rope;
+  RUNNEL_ASSIGN(Operand speed, rope_speeds(node, bindings));
   const std::int64_t heads = graph.value(node.in[0]).shape.cols() / attr.head_dim;
   Dispatch d;
   d.shader = normed ? "rope.yes" : "rope.no";
   d.constants = {kThreads};
   d.push = {u32(attr.head_dim), u32(heads), u32(attr.rotary_dim / 2),
             attr.style == RopeStyle::interleaved, bits(attr.eps)};
-  d.operands = {read(bindings, node.in[0]), constant(speeds(attr, factors)),
-                write(bindings, node.out[0])};
+  d.operands = {read(bindings, node.in[0]), std::move(speed), write(bindings, node.out[0])};
   if (normed) d.operands.push_back(read(bindings, node.in[1]));
   d.grid = {Extent{u32(heads)}, Extent{0, 1, 1}, Extent{}};
   return Step{{std::move(d)}};

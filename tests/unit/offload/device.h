@@ -76,7 +76,15 @@ class HiddenDevice final : public Backend {
   std::size_t scratch_bytes(const Graph& graph, std::span<const Node> nodes) const override {
     return inner_->scratch_bytes(graph, nodes);
   }
+  void expect(const Graph& graph, std::span<const Node>) override {
+    expected.push_back(graph.max_tokens());
+  }
   Result<std::unique_ptr<Executable>> compile(const Graph& graph, const Segment& segment) override {
+    for (const Node& node : segment.nodes)
+      if (broken.contains(node.op)) {
+        lacks.insert(node.op);
+        return Status(Code::unsupported, node.name + " does not work here");
+      }
     std::vector<BufferView> bindings;
     for (const BufferView& view : segment.bindings) bindings.push_back(uncovered(view));
     auto made = std::make_unique<HiddenExecutable>(nullptr, std::move(bindings));
@@ -89,7 +97,9 @@ class HiddenDevice final : public Backend {
   static inline std::size_t free = std::numeric_limits<std::size_t>::max();
   static inline std::int64_t step = 512;
   static inline std::set<Op> lacks;
-  static inline int n_steps = 0;  // of all segments, so far
+  static inline std::set<Op> broken;                 // which compile() finds out
+  static inline std::vector<std::int64_t> expected;  // tokens of the steps announced so far
+  static inline int n_steps = 0;                     // of all segments, so far
 
  private:
   std::unique_ptr<Backend> inner_;

@@ -142,6 +142,27 @@ TEST_CASE("Offload: an op that the device lacks takes along all that share its s
     }));
 }
 
+TEST_CASE("Offload: an op that fails only when it is compiled moves to the host") {
+  const Run host = run("reference", -1, "f16");
+  HiddenDevice::broken = {Op::matmul, Op::matmul_swiglu};
+  const Run split = run("device", -1, "f16");
+  HiddenDevice::broken = HiddenDevice::lacks = {};
+  CHECK(split.logits == host.logits);
+  CHECK(split.device_steps > 0);
+  CHECK(std::ranges::any_of(split.warnings, [](const std::string& line) {
+    return line.find("op=matmul ") != std::string::npos;
+  }));
+}
+
+TEST_CASE("Offload: the device hears early of a prompt's step, and then of its answer's") {
+  HiddenDevice::expected.clear();
+  const auto engine = engine_on("device", -1);
+  CHECK(HiddenDevice::expected == std::vector<std::int64_t>{512});
+  const auto session = session_of(*engine, "f16");
+  REQUIRE(session->append(ids(100)).ok());
+  CHECK(HiddenDevice::expected.back() == 1);
+}
+
 TEST_CASE("Offload: long steps where the device wants them and has the memory") {
   const auto steps_and_logits = [](int layers, const char* kv) {
     const auto engine = engine_on("device", layers);
