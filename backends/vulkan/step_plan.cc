@@ -82,7 +82,7 @@ class Planner {
         add_product(i, node, {node.in[0], node.out[0], kNoValue, kNoValue, 0, nullptr});
         continue;
       }
-      items_.push_back(std::move(item));
+      items_.push_back(item);
     }
     return {};
   }
@@ -100,7 +100,7 @@ class Planner {
           other.prepare == steps::matvec_ready && other.matches(graph_, node, kernels_.caps) &&
           kernels_.trusts(other, node))
         item.takes_ready = true;
-    items_.push_back(std::move(item));
+    items_.push_back(item);
   }
 
   /// A product and the short convolution that alone uses it.
@@ -191,7 +191,7 @@ class Planner {
             ready.node = item.node;
             ready.product.product = item.product.product;
             ready.product.x = found->second;
-            made.push_back(std::move(ready));
+            made.push_back(ready);
           }
         }
         item.product.x = found->second;
@@ -199,7 +199,7 @@ class Planner {
       } else if (item.kind == Item::Kind::attention) {
         makers[item.node->out[0]] = made.size();
       }
-      made.push_back(std::move(item));
+      made.push_back(item);
     }
     items_ = std::move(made);
   }
