@@ -77,13 +77,16 @@ bool moe_hopper_fits(const Graph& graph, const Node& node) {
          w.shape.cols() % kUnit == 0 && w.dtype != DType::f32 && w.dtype != DType::i32;
 }
 
-/// Few tokens over f16 rows.
-bool splits_fit(const Graph& graph, const Node& node) {
+/// Few tokens.
+bool few_tokens(const Graph& graph, const Node& node) {
   const auto& attr = std::get<AttentionAttr>(node.attr);
   const std::int64_t rows = graph.value(node.in[0]).shape[0];
   const std::int64_t blocks = attr.n_kv_heads * ceil_div(attr.n_heads / attr.n_kv_heads, 4);
-  return graph.value(node.in[1]).dtype == DType::f16 && rows <= kFewRows &&
-         (attr.head_dim == 64 || attr.head_dim == 128) && rows * blocks <= kCounters;
+  return rows <= kFewRows && (attr.head_dim == 64 || attr.head_dim == 128) &&
+         rows * blocks <= kCounters;
+}
+bool f16_pages(const Graph& graph, const Node& node) {
+  return graph.value(node.in[1]).dtype == DType::f16;
 }
 
 /// Many tokens over f16 rows.
@@ -198,11 +201,14 @@ constexpr std::array kRows = std::to_array<Row>({
     row<rope, rope_fits>(Op::rope, "rope"),
     row<rms_norm_rope, rope_fits>(Op::rms_norm_rope, "rms_norm_rope"),
     row<kv_append>(Op::kv_append, "kv_append"),
-    row<attention_split, 0, splits_fit>(Op::attention, "attention.split", attention_scratch),
+    row<attention_split, 0, few_tokens, f16_pages>(
+        Op::attention, "attention.split", attention_scratch),
     row<attention_mma, 80, mma_attention_fits>(Op::attention, "attention.mma"),
     row<attention, heads_fit>(Op::attention, "attention.any"),
     row<rotate>(Op::rotate, "rotate"),
     row<kv_seal, dense>(Op::kv_seal, "kv_seal"),
+    row<tile_attention_split, 0, few_tokens, dense>(
+        Op::tile_attention, "tile_attention.split", attention_scratch),
     row<tile_attention_mma, 80, mma_tiles_fit, dense>(Op::tile_attention, "tile_attention.mma"),
     row<tile_attention, heads_fit, dense>(Op::tile_attention, "tile_attention.any"),
     row<kv_window>(Op::kv_window, "kv_window"),

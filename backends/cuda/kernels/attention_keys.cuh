@@ -29,37 +29,55 @@ struct Keys {
   int head;
 };
 
-/// `kKeyBatch`: keys whose loads are under way at once.
+/// Keys and values of f16 pages: `kKeyBatch` of them are under way at once.
 template <int kDim, int kThreads, int kKeyBatch>
-__device__ void add_keys(const Shared<kDim, kThreads>& s, const Keys& keys, Sums& sums) {
+struct RowSource {
+  static constexpr int kGroups = kThreads / (kDim / 8);
+  const Shared<kDim, kThreads>& s;
+  const Keys& keys;
+  int part, group;
+  uint4 k[kKeyBatch], v[kKeyBatch];
+
+  /// Key b of a group, where a batch of all groups begins at `first`.
+  __device__ int key(int first, int b) const { return first + b * kGroups + group; }
+  __device__ void fetch(int first) {
+#pragma unroll
+    for (int b = 0; b < kKeyBatch; ++b) {
+      const int at = min(key(first, b), keys.end - 1);
+      if (at == keys.fresh) {
+        k[b] = *reinterpret_cast<const uint4*>(s.k + part);
+        v[b] = *reinterpret_cast<const uint4*>(s.v + part);
+      } else {
+        k[b] = *reinterpret_cast<const uint4*>(
+            page_row<__half>(keys.k_pages, at, keys.head, kDim) + part);
+        v[b] = *reinterpret_cast<const uint4*>(
+            page_row<__half>(keys.v_pages, at, keys.head, kDim) + part);
+      }
+    }
+  }
+  __device__ void key_values(int b, float (&x)[8]) const { unpack(k[b], x); }
+  __device__ void value_values(int b, float (&x)[8]) const { unpack(v[b], x); }
+};
+
+/// Adds keys of [begin, end) in batches that `source` fetches.
+template <int kDim, int kThreads, int kKeyBatch, class Source>
+__device__ void add_keys(
+    const Shared<kDim, kThreads>& s, int begin, int end, Source& source, Sums& sums) {
   constexpr int kLanes = kDim / 8, kGroups = kThreads / kLanes;
-  const int part = threadIdx.x % kLanes * 8, group = threadIdx.x / kLanes;
+  const int part = threadIdx.x % kLanes * 8;
   float q[kHeads][8];
 #pragma unroll
   for (int h = 0; h < kHeads; ++h)
 #pragma unroll
     for (int i = 0; i < 8; ++i) q[h][i] = s.q[h][part + i];
   // Whole warps stay together: groups without a key meet scores of minus infinity.
-  for (int first = keys.begin; first < keys.end; first += kKeyBatch * kGroups) {
-    uint4 k[kKeyBatch], v[kKeyBatch];
+  for (int first = begin; first < end; first += kKeyBatch * kGroups) {
     float score[kHeads][kKeyBatch];
-#pragma unroll
-    for (int b = 0; b < kKeyBatch; ++b) {
-      const int key = min(first + b * kGroups + group, keys.end - 1);
-      if (key == keys.fresh) {
-        k[b] = *reinterpret_cast<const uint4*>(s.k + part);
-        v[b] = *reinterpret_cast<const uint4*>(s.v + part);
-      } else {
-        k[b] = *reinterpret_cast<const uint4*>(
-            page_row<__half>(keys.k_pages, key, keys.head, kDim) + part);
-        v[b] = *reinterpret_cast<const uint4*>(
-            page_row<__half>(keys.v_pages, key, keys.head, kDim) + part);
-      }
-    }
+    source.fetch(first);
 #pragma unroll
     for (int b = 0; b < kKeyBatch; ++b) {
       float x[8];
-      unpack(k[b], x);
+      source.key_values(b, x);
 #pragma unroll
       for (int h = 0; h < kHeads; ++h) {
         float dot = 0;
@@ -67,7 +85,7 @@ __device__ void add_keys(const Shared<kDim, kThreads>& s, const Keys& keys, Sums
         for (int i = 0; i < 8; ++i) dot = fmaf(q[h][i], x[i], dot);
 #pragma unroll
         for (int i = 1; i < kLanes; i *= 2) dot += __shfl_xor_sync(kAllLanes, dot, i);
-        score[h][b] = first + b * kGroups + group < keys.end ? dot : -INFINITY;
+        score[h][b] = source.key(first, b) < end ? dot : -INFINITY;
       }
     }
     float weight[kHeads][kKeyBatch];
@@ -91,7 +109,7 @@ __device__ void add_keys(const Shared<kDim, kThreads>& s, const Keys& keys, Sums
 #pragma unroll
     for (int b = 0; b < kKeyBatch; ++b) {
       float x[8];
-      unpack(v[b], x);
+      source.value_values(b, x);
 #pragma unroll
       for (int h = 0; h < kHeads; ++h)
 #pragma unroll

@@ -10,7 +10,7 @@ namespace {
 constexpr int kThreads = 256, kKeyBatch = 4;
 
 template <int kDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     split_kernel(const __grid_constant__ SplitArgs a, const StepData* step) {
   __shared__ Shared<kDim, kThreads> s;
   const int t = blockIdx.z;

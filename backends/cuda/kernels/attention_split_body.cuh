@@ -5,6 +5,29 @@
 namespace runnel::cuda {
 namespace {
 
+/// Which of a token's splits, of how many, for how many heads from row * head_dim on.
+struct Split {
+  int index, n, heads;
+  std::int64_t row;
+};
+
+/// Writes a split's share; the last block to finish writes the results.
+template <int kDim, int kThreads>
+__device__ void merge_splits(Shared<kDim, kThreads>& s,
+                             const SplitArgs& a,
+                             Sums& sums,
+                             const Split& split,
+                             std::uint32_t* counter) {
+  const std::int64_t stride = std::int64_t{a.n_splits} * (kDim + 2);
+  float* const partial = a.partial + split.row * stride;
+  float* const out = a.out + split.row * kDim;
+  merge_warps(s, sums, split.heads, split.n == 1 ? out : nullptr,
+              partial + split.index * (kDim + 2), stride);
+  if (split.n == 1 || !is_last(counter, split.n, s.last)) return;
+  for (int i = threadIdx.x; i < split.heads * kDim; i += kThreads)
+    out[i] = merge_all<kDim>(partial + i / kDim * stride, split.n, kDim + 2, i % kDim);
+}
+
 /// One block's split: `y` is its KV head and chunk of heads. REQUIRES: make_table() was called.
 template <int kKeyBatch, int kDim, int kThreads>
 __device__ void attend(Shared<kDim, kThreads>& s,
@@ -39,14 +62,11 @@ __device__ void attend(Shared<kDim, kThreads>& s,
       page_row<__half>(keys.v_pages, place, kv_head, kDim)[i] = s.v[i];
     }
   Sums sums;
-  add_keys<kDim, kThreads, kKeyBatch>(s, keys, sums);
-  const std::int64_t stride = std::int64_t{a.n_splits} * (kDim + 2);
-  float* const partial = a.partial + row * stride;
-  merge_warps(s, sums, heads, n_active == 1 ? a.out + row * kDim : nullptr,
-              partial + split * (kDim + 2), stride);
-  if (n_active == 1 || !is_last(counter, n_active, s.last)) return;
-  for (int i = threadIdx.x; i < heads * kDim; i += kThreads)
-    a.out[row * kDim + i] = merge_all<kDim>(partial + i / kDim * stride, n_active, kDim + 2, i % kDim);
+  constexpr int kLanes = kDim / 8;
+  RowSource<kDim, kThreads, kKeyBatch> source{s, keys, static_cast<int>(threadIdx.x) % kLanes * 8,
+                                              static_cast<int>(threadIdx.x) / kLanes};
+  add_keys<kDim, kThreads, kKeyBatch>(s, keys.begin, keys.end, source, sums);
+  merge_splits(s, a, sums, {split, n_active, heads, row}, counter);
 }
 
 }  // namespace

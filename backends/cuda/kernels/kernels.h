@@ -60,6 +60,8 @@ std::size_t gemm_hopper_scratch(const Graph& graph, const Node& node);
 
 /// attention of few tokens: into how many splits the keys are cut, with `blocks` blocks for each.
 cudaError_t attention_split(const Step& step, const Launch& launch);
+/// The same over tiles and the rows beside them.
+cudaError_t tile_attention_split(const Step& step, const Launch& launch);
 /// attention of many tokens over f16 rows, on the tensor cores.
 cudaError_t attention_mma(const Step& step, const Launch& launch);
 /// The same over tiles.

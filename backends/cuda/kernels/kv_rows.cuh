@@ -107,4 +107,15 @@ __device__ inline int tile_level(quant::KvFormat format, const std::uint8_t* cod
   return code >= levels.n ? level : -level;
 }
 
+/// Level of each code of formats with few levels.
+__device__ inline float level_of(quant::KvFormat format, int code) {
+  const TileLevels levels = tile_levels(format);
+  const int i = code >= levels.n ? code - levels.n : levels.n - 1 - code;
+  int level = 0;
+#pragma unroll
+  for (int l = 0; l < 8; ++l)
+    if (l == i) level = levels.level[l];
+  return static_cast<float>(code >= levels.n ? level : -level);
+}
+
 }  // namespace runnel::cuda

@@ -16,17 +16,6 @@ struct TileMmaArgs {
   AttentionAttr attr;
 };
 
-/// Level of each code of formats with few levels.
-__device__ float level_of(quant::KvFormat format, int code) {
-  const TileLevels levels = tile_levels(format);
-  const int i = code >= levels.n ? code - levels.n : levels.n - 1 - code;
-  int level = 0;
-#pragma unroll
-  for (int l = 0; l < 8; ++l)
-    if (l == i) level = levels.level[l];
-  return static_cast<float>(code >= levels.n ? level : -level);
-}
-
 /// Code of a value in a tile of few levels; its place as in tile_place().
 __device__ int code_at(quant::KvFormat format, const std::uint8_t* codes, int place) {
   const int v = place / 64, b = place % 64;
