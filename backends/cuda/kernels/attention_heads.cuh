@@ -9,15 +9,21 @@ namespace {
 constexpr int kHeads = 4;   // of a block
 constexpr int kLeast = 256;  // keys of a split: to merge splits takes as long as to read so many
 
+/// Of a softmax over some keys, as in Running, which shared memory cannot hold.
+struct State {
+  float maximum, sum;
+};
+
 template <int kDim, int kThreads>
 struct Shared {
   static constexpr int kWarps = kThreads / 32;
   float cosine[kDim / 2], sine[kDim / 2];
   float q[kHeads][kDim];
   __half k[kDim], v[kDim];  // of the step's token
-  Running states[kWarps][kHeads];
+  State states[kWarps][kHeads];
   float sums[kWarps][kHeads][kDim];
   float shrink[kWarps][kHeads];  // of what a warp added up
+  State parts[kMostSplits][kHeads], whole[kHeads];
   bool last;
 };
 

@@ -1,16 +1,16 @@
 // attention of few tokens over f16 pages: bound by reading keys and values once. The keys are cut
 // into as many splits as fill the device; a block takes up to 4 query heads of one KV head and one
-// split, 8 or 16 lanes share a key. The last block of a (token, heads) to finish merges the splits
+// split, a warp 32 keys at a time. The last block of a (token, heads) to finish merges the splits
 // in their order. Splits depend on the number of keys alone.
 #include "backends/cuda/kernels/attention_split_body.cuh"
 
 namespace runnel::cuda {
 namespace {
 
-constexpr int kThreads = 256, kKeyBatch = 4;
+constexpr int kThreads = 256;
 
 template <int kDim>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads)
     split_kernel(const __grid_constant__ SplitArgs a, const StepData* step) {
   __shared__ Shared<kDim, kThreads> s;
   const int t = blockIdx.z;
@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   make_table(s, a.q_work, step->pos + t);
   wait_previous();
   if (t >= step->n_tokens) return;
-  attend<kKeyBatch>(s, a, step, t, static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y),
+  attend(s, a, step, t, static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y),
                     a.counters + t * gridDim.y + blockIdx.y);
 }
 

@@ -1,72 +1,90 @@
-// attention of few tokens over f16 pages, one block's part; see attention_split.cu.
+// attention of few tokens, one block's part; see attention_split.cu.
 #pragma once
-#include "backends/cuda/kernels/attention_keys.cuh"
+#include "backends/cuda/kernels/key_batches.cuh"
+#include "backends/cuda/kernels/merge_heads.cuh"
 
 namespace runnel::cuda {
 namespace {
 
-/// Which of a token's splits, of how many, for how many heads from row * head_dim on.
-struct Split {
-  int index, n, heads;
-  std::int64_t row;
+/// What a block has to do: up to kHeads query heads of one KV head and one split of the keys.
+struct KeyShare {
+  int kv_head, chunk, first_head, heads;
+  int begin, end;        // keys
+  int split, n_splits;
+  std::int64_t row;      // token * heads of the model + first_head
+
+  /// `y`: KV head and chunk of heads; keys from `first` to `place` are cut in splits of whole batches.
+  __device__ KeyShare(const SplitArgs& a, int t, int x, int y, int first, int place) {
+    const int group = a.attr.n_heads / a.attr.n_kv_heads, n_keys = place + 1 - first;
+    kv_head = y / a.chunks;
+    chunk = y % a.chunks;
+    first_head = kv_head * group + chunk * kHeads;
+    heads = min(kHeads, (kv_head + 1) * group - first_head);
+    const int each = max(kLeast, ((n_keys + a.n_splits - 1) / a.n_splits + kKeyBatch - 1) / kKeyBatch *
+                                     kKeyBatch);
+    split = x;
+    n_splits = (n_keys + each - 1) / each;
+    begin = first + x * each;
+    end = min(begin + each, place + 1);
+    row = std::int64_t{t} * a.attr.n_heads + first_head;
+  }
 };
 
-/// Writes a split's share; the last block to finish writes the results.
+/// Merges the warps' sums and writes them; the last block to finish merges the splits.
 template <int kDim, int kThreads>
-__device__ void merge_splits(Shared<kDim, kThreads>& s,
+__device__ void merge_shares(Shared<kDim, kThreads>& s,
                              const SplitArgs& a,
-                             Sums& sums,
-                             const Split& split,
+                             HeadSums<kDim>& sums,
+                             const KeyShare& share,
                              std::uint32_t* counter) {
+  const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4;
+  sums.finish([&](int channel, float value) {
+    if (g < kHeads) s.sums[warp][g][channel] = value;
+  });
+  if (g < kHeads && threadIdx.x % 4 == 0) s.states[warp][g] = {sums.most, sums.total};
   const std::int64_t stride = std::int64_t{a.n_splits} * (kDim + 2);
-  float* const partial = a.partial + split.row * stride;
-  float* const out = a.out + split.row * kDim;
-  merge_warps(s, sums, split.heads, split.n == 1 ? out : nullptr,
-              partial + split.index * (kDim + 2), stride);
-  if (split.n == 1 || !is_last(counter, split.n, s.last)) return;
-  for (int i = threadIdx.x; i < split.heads * kDim; i += kThreads)
-    out[i] = merge_all<kDim>(partial + i / kDim * stride, split.n, kDim + 2, i % kDim);
+  float* const partial = a.partial + share.row * stride;
+  float* const out = a.out + share.row * kDim;
+  const bool whole = share.n_splits == 1;
+  merge_warps(s, share.heads, whole ? out : nullptr, partial + share.split * (kDim + 2), stride);
+  if (!whole && is_last(counter, share.n_splits, s.last))
+    merge_parts(s, partial, share.n_splits, a.n_splits, share.heads, out);
 }
 
-/// One block's split: `y` is its KV head and chunk of heads. REQUIRES: make_table() was called.
-template <int kKeyBatch, int kDim, int kThreads>
+/// One block's share over f16 pages. REQUIRES: make_table() was called.
+template <int kDim, int kThreads>
 __device__ void attend(Shared<kDim, kThreads>& s,
                        const SplitArgs& a,
                        const StepData* step,
                        int t,
-                       int split,
+                       int x,
                        int y,
                        std::uint32_t* counter) {
-  const int place = kv_position(step) + t, n_heads = a.attr.n_heads;
-  const int group = n_heads / a.attr.n_kv_heads, kv_head = y / a.chunks;
-  const int chunk = y % a.chunks;
-  const int first_head = kv_head * group + chunk * kHeads;
-  const int heads = min(kHeads, (kv_head + 1) * group - first_head);
-  const int first_key = a.attr.window > 0 ? max(0, place - a.attr.window + 1) : 0;
-  const int n_keys = place + 1 - first_key;
-  const int each = max(kLeast, ((n_keys + a.n_splits - 1) / a.n_splits + 31) / 32 * 32);
-  const int n_active = (n_keys + each - 1) / each;
-  if (split >= n_active) return;
+  const int place = kv_position(step) + t;
+  const KeyShare share(a, t, x, y, a.attr.window > 0 ? max(0, place - a.attr.window + 1) : 0, place);
+  if (x >= share.n_splits) return;
   const bool append = a.k != nullptr && place >= step->kv_keep - step->kv_gap;
-  const bool newest = append && split == n_active - 1;
-  Keys keys{pages_of(step, a.k_state), pages_of(step, a.v_state),
-            first_key + split * each,  min(first_key + (split + 1) * each, place + 1),
-            newest ? place : -1,       kv_head};
-  const std::int64_t row = std::int64_t{t} * n_heads + first_head;
+  const bool newest = append && x == share.n_splits - 1;
+  const PageRows rows{
+      {pages_of(step, a.k_state), pages_of(step, a.v_state)}, share.kv_head, kDim};
   __syncthreads();
-  prepare(s, a, a.q + row * kDim, heads, kv_head, newest);
+  prepare(s, a, a.q + share.row * kDim, share.heads, share.kv_head, newest);
   __syncthreads();
-  if (newest && chunk == 0)
+  if (newest) {  // every chunk of heads writes the same
     for (int i = threadIdx.x; i < kDim; i += kThreads) {
-      page_row<__half>(keys.k_pages, place, kv_head, kDim)[i] = s.k[i];
-      page_row<__half>(keys.v_pages, place, kv_head, kDim)[i] = s.v[i];
+      page_row<__half>(rows.pages[0], place, share.kv_head, kDim)[i] = s.k[i];
+      page_row<__half>(rows.pages[1], place, share.kv_head, kDim)[i] = s.v[i];
     }
-  Sums sums;
-  constexpr int kLanes = kDim / 8;
-  RowSource<kDim, kThreads, kKeyBatch> source{s, keys, static_cast<int>(threadIdx.x) % kLanes * 8,
-                                              static_cast<int>(threadIdx.x) / kLanes};
-  add_keys<kDim, kThreads, kKeyBatch>(s, keys.begin, keys.end, source, sums);
-  merge_splits(s, a, sums, {split, n_active, heads, row}, counter);
+    __syncthreads();
+  }
+  HeadSums<kDim> sums;
+  constexpr Codes<quant::KvFormat::kt2> codes;
+  sums.load(s.q[0], kHeads, codes);
+  for (int first = share.begin + kKeyBatch * (threadIdx.x / 32); first < share.end;
+       first += kKeyBatch * kThreads / 32)
+    take_rows(sums, rows, first, share.end - 1, codes,
+              [&](int key) { return key < share.end; });
+  merge_shares(s, a, sums, share, counter);
 }
 
 }  // namespace

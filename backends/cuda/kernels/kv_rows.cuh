@@ -81,7 +81,7 @@ struct TileLevels {
   float unit;
   int level[8];
 };
-__device__ inline TileLevels tile_levels(quant::KvFormat format) {
+__device__ constexpr TileLevels tile_levels(quant::KvFormat format) {
   if (format == quant::KvFormat::kt4) return {8, 2.733f, {6, 18, 31, 44, 58, 75, 96, 127}};
   if (format == quant::KvFormat::kt3) return {4, 2.1519f, {14, 45, 79, 127}};
   return {2, 1.5104f, {38, 127}};

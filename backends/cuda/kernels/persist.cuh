@@ -63,7 +63,7 @@ constexpr std::size_t kRingBytes = std::size_t{kPersistThreads} * kSlots * kSlot
 
 /// Shared bytes that attention over heads of `dim` channels works in.
 constexpr std::size_t attention_shared(std::size_t dim) {
-  return 320 * dim;
+  return 360 * dim;
 }
 
 struct Best {

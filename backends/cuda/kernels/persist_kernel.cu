@@ -8,7 +8,6 @@ namespace runnel::cuda {
 namespace {
 
 constexpr int kAttentionThreads = kPersistThreads;
-constexpr int kKeyBatch = 2;     // of attention: with twice the threads of attention_split.cu
 constexpr int kEndCounter = 64;  // apart from the barrier's
 
 __device__ void arrive(std::uint32_t* counter) {
@@ -39,7 +38,7 @@ __device__ void do_attention(const PersistOp& op, std::byte* shared, const StepD
   const auto& a = op.as<SplitArgs>();
   const int block = static_cast<int>(blockIdx.x), y = block / a.n_splits;
   if (y >= a.attr.n_kv_heads * a.chunks) return;
-  attend<kKeyBatch>(*reinterpret_cast<Shared<kDim, kAttentionThreads>*>(shared), a, step, 0,
+  attend(*reinterpret_cast<Shared<kDim, kAttentionThreads>*>(shared), a, step, 0,
                     block % a.n_splits, y, op.counters + y);
 }
 

@@ -1,7 +1,6 @@
 // tile_attention of few tokens: as attention_split.cu does it, with keys and values from tiles and
 // from the rows beside them.
 #include "backends/cuda/kernels/attention_split_body.cuh"
-#include "backends/cuda/kernels/tile_source.cuh"
 
 namespace runnel::cuda {
 namespace {
@@ -19,39 +18,36 @@ template <int kDim>
 __global__ void __launch_bounds__(kThreads)
     tile_split_kernel(const __grid_constant__ TileSplitArgs a, const StepData* step) {
   __shared__ Shared<kDim, kThreads> s;
-  __shared__ float levels[2][16];
   begin_step();
-  const int t = blockIdx.z, y = blockIdx.y;
+  const int t = blockIdx.z, x = blockIdx.x, y = blockIdx.y;
   if (t >= step->n_tokens) return;
   const AttentionAttr& attr = a.split.attr;
-  const int place = kv_position(step) + t, group = attr.n_heads / attr.n_kv_heads;
-  const int kv_head = y / a.split.chunks;
-  const int first_head = kv_head * group + y % a.split.chunks * kHeads;
-  const int heads = min(kHeads, (kv_head + 1) * group - first_head), n_keys = place + 1;
-  const int each = max(kLeast, ((n_keys + a.split.n_splits - 1) / a.split.n_splits + 31) / 32 * 32);
-  const int n_active = (n_keys + each - 1) / each, split = blockIdx.x;
-  if (split >= n_active) return;
-  if (threadIdx.x < 32)
-    levels[threadIdx.x / 16][threadIdx.x % 16] =
-        level_of(a.format[threadIdx.x / 16], threadIdx.x % 16);
-  TileView view{{pages_of(step, a.state[0]), pages_of(step, a.state[1])},
-                {a.format[0], a.format[1]},
-                {a.rows[0], a.rows[1]},
-                kv_head,
-                min((split + 1) * each, n_keys),
-                attr.tiles.sinks,
-                sealed_before(place, attr.tiles.recent)};
-  for (KvWindow& rows : view.rows) rows.begin(step, a.window_state);
-  const std::int64_t row = std::int64_t{t} * attr.n_heads + first_head;
-  prepare(s, a.split, a.split.q + row * kDim, heads, kv_head, false);
+  const int place = kv_position(step) + t;
+  const KeyShare share(a.split, t, x, y, 0, place);
+  if (x >= share.n_splits) return;
+  const TileView tiles{{pages_of(step, a.state[0]), pages_of(step, a.state[1])},
+                       {a.format[0], a.format[1]},
+                       share.kv_head};
+  WindowRows rows{{a.rows[0], a.rows[1]}, share.kv_head};
+  for (KvWindow& half : rows.rows) half.begin(step, a.window_state);
+  prepare(s, a.split, a.split.q + share.row * kDim, share.heads, share.kv_head, false);
   __syncthreads();
-  constexpr int kLanes = kDim / 8;
-  TileSource<kDim> source{view, levels, static_cast<int>(threadIdx.x) % kLanes * 8,
-                                    static_cast<int>(threadIdx.x) / kLanes};
-  Sums sums;
-  add_keys<kDim, kThreads, kQuad>(s, split * each, view.end, source, sums);
-  merge_splits(s, a.split, sums, {split, n_active, heads, row},
-               a.split.counters + t * gridDim.y + y);
+  const int sealed_begin = attr.tiles.sinks, sealed_end = sealed_before(place, attr.tiles.recent);
+  const auto sealed = [&](int key) { return key >= sealed_begin && key < sealed_end; };
+  HeadSums<kDim> sums;
+  with_codes(a.format[0], [&](auto codes) { sums.load(s.q[0], kHeads, codes); });
+  for (int first = share.begin + kKeyBatch * (threadIdx.x / 32); first < share.end;
+       first += kKeyBatch * kThreads / 32) {
+    const int last = min(first + kKeyBatch, share.end) - 1;
+    if (first < sealed_end && last >= sealed_begin)
+      take_tiles(sums, tiles, first, [&](int key) { return key <= last && sealed(key); });
+    if (!sealed(first) || !sealed(last))
+      with_codes(a.format[0], [&](auto codes) {
+        take_rows(sums, rows, first, last, codes,
+                  [&](int key) { return key <= last && !sealed(key); });
+      });
+  }
+  merge_shares(s, a.split, sums, share, a.split.counters + t * gridDim.y + y);
 }
 
 }  // namespace
