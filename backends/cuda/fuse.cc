@@ -138,6 +138,7 @@ class StepMaker {
       if (is_matvec(*rows_[i])) return emit_product(i);
       const std::size_t attention = attention_from(i);
       if (attention != kNone) return emit_attention(i, attention);
+      if (const std::optional<TileNodes> found = tile_nodes_from(i)) return emit_tiles(*found);
     }
     RUNNEL_ASSIGN(Step step, prepare(i));
     step.product.x_ready = x_is_ready(i);
@@ -246,38 +247,24 @@ class StepMaker {
     return at < rope.in.size() ? rope.in[at] : kNoValue;
   }
 
-  /// Node i and the next two are the ropes of q and k and kv_append, and the one after them the
-  /// attention that reads them: its index, else kNone.
-  std::size_t attention_from(std::size_t i) const {
-    if (i + 3 >= nodes().size() || !is_split_attention(*rows_[i + 3])) return kNone;
-    const Node &q = nodes()[i], &k = nodes()[i + 1], &append = nodes()[i + 2];
-    const Node& attention = nodes()[i + 3];
-    if (!is_rope(q) || k.op != q.op || append.op != Op::kv_append) return kNone;
+  /// Nodes i and i + 1 are the same ropes of q and k, each read once.
+  bool ropes_at(std::size_t i) const {
+    const Node &q = nodes()[i], &k = nodes()[i + 1];
+    if (!is_rope(q) || k.op != q.op) return false;
     const auto *a = std::get_if<RopeAttr>(&q.attr), *b = std::get_if<RopeAttr>(&k.attr);
-    if (a == nullptr || b == nullptr || a->theta != b->theta || a->rotary_dim != b->rotary_dim ||
-        a->style != b->style || a->eps != b->eps || factors_of(q) != factors_of(k))
-      return kNone;
-    if (attention.in[0] != q.out[0] || append.in[0] != k.out[0] ||
-        append.in[2] != attention.in[1] || append.in[3] != attention.in[2] ||
-        !used_once(q.out[0]) || !used_once(k.out[0]))
-      return kNone;
-    for (const ValueId read : {q.in[0], k.in[0], append.in[1]})
-      if (overlap(attention.out[0], read)) return kNone;
-    return i + 3;
+    return a != nullptr && b != nullptr && a->theta == b->theta && a->rotary_dim == b->rotary_dim &&
+           a->style == b->style && a->eps == b->eps && factors_of(q) == factors_of(k) &&
+           used_once(q.out[0]) && used_once(k.out[0]);
   }
 
-  Result<std::size_t> emit_attention(std::size_t i, std::size_t attention) {
-    const Node &q = nodes()[i], &k = nodes()[i + 1], &append = nodes()[i + 2];
+  /// The ropes at node i become part of `step`.
+  Status take_ropes(std::size_t i, Step& step) {
+    const Node &q = nodes()[i], &k = nodes()[i + 1];
     RUNNEL_ASSIGN(const Step rope, prepare(i));
-    RUNNEL_ASSIGN(Step step, prepare(attention));
-    step.launch = attention_step;
     step.constants = rope.constants;
     step.rope = rope.attr_as<RopeAttr>();
-    step.in[3] = step.in[1];
-    step.in[4] = step.in[2];
     RUNNEL_ASSIGN(step.in[0], operand(q.in[0]));
     RUNNEL_ASSIGN(step.in[1], operand(k.in[0]));
-    RUNNEL_ASSIGN(step.in[2], operand(append.in[1]));
     if (q.op == Op::rms_norm_rope) {
       RUNNEL_ASSIGN(step.extra[0], operand(q.in[1]));
       RUNNEL_ASSIGN(step.extra[1], operand(k.in[1]));
@@ -285,8 +272,124 @@ class StepMaker {
     if (factors_of(q) != kNoValue) {
       RUNNEL_ASSIGN(step.extra[2], operand(factors_of(q)));
     }
+    return {};
+  }
+
+  /// Node i and the next two are the ropes of q and k and kv_append, and the one after them the
+  /// attention that reads them: its index, else kNone.
+  std::size_t attention_from(std::size_t i) const {
+    if (i + 3 >= nodes().size() || !is_split_attention(*rows_[i + 3]) || !ropes_at(i)) return kNone;
+    const Node &q = nodes()[i], &k = nodes()[i + 1], &append = nodes()[i + 2];
+    const Node& attention = nodes()[i + 3];
+    if (append.op != Op::kv_append || attention.in[0] != q.out[0] || append.in[0] != k.out[0] ||
+        append.in[2] != attention.in[1] || append.in[3] != attention.in[2])
+      return kNone;
+    for (const ValueId read : {q.in[0], k.in[0], append.in[1]})
+      if (overlap(attention.out[0], read)) return kNone;
+    return i + 3;
+  }
+
+  Result<std::size_t> emit_attention(std::size_t i, std::size_t attention) {
+    RUNNEL_ASSIGN(Step step, prepare(attention));
+    step.launch = attention_step;
+    step.in[3] = step.in[1];
+    step.in[4] = step.in[2];
+    RUNNEL_TRY(take_ropes(i, step));
+    RUNNEL_ASSIGN(step.in[2], operand(nodes()[i + 2].in[1]));
     add(std::move(step), attention);
     return attention + 1;
+  }
+
+  /// Nodes of attention over tiles, from the ropes on; kNone where there is none.
+  struct TileNodes {
+    std::size_t ropes;  // of q, then of k
+    std::size_t q_turn, k_turn, v_turn;
+    std::size_t seal, attention, window, out_turn;
+    std::size_t next;  // node to go on with
+  };
+
+  /// Index of node j if it rotates what `in` says (kNoValue: anything), else kNone.
+  std::size_t turn_at(std::size_t j, ValueId in) const {
+    if (j >= nodes().size()) return kNone;
+    const Node& node = nodes()[j];
+    const bool fits =
+        node.op == Op::rotate && node.in.size() == 1 && (in == kNoValue || node.in[0] == in);
+    return fits ? j : kNone;
+  }
+
+  const RotateAttr& turn_of(std::size_t j) const {
+    const auto* attr = std::get_if<RotateAttr>(&nodes()[j].attr);
+    check(attr != nullptr, "a rotate with its attributes");
+    return *attr;
+  }
+
+  std::optional<TileNodes> tile_nodes_from(std::size_t i) const {
+    if (i + 6 >= nodes().size() || !ropes_at(i)) return std::nullopt;
+    TileNodes n{};
+    n.ropes = i;
+    std::size_t j = i + 2;
+    n.q_turn = turn_at(j, nodes()[i].out[0]);
+    if (n.q_turn != kNone) ++j;
+    n.k_turn = turn_at(j, nodes()[i + 1].out[0]);
+    n.v_turn = turn_at(j + 1, kNoValue);
+    n.seal = j + 2;
+    n.attention = j + 3;
+    n.window = j + 4;
+    if (n.k_turn == kNone || n.v_turn == kNone || n.window >= nodes().size() ||
+        nodes()[n.seal].op != Op::kv_seal || nodes()[n.window].op != Op::kv_window ||
+        !is_split_tile_attention(*rows_[n.attention]))
+      return std::nullopt;
+    n.out_turn = turn_at(j + 5, nodes()[n.attention].out[0]);
+    n.next = n.out_turn == kNone ? j + 5 : j + 6;
+    return fits(n) ? std::optional(n) : std::nullopt;
+  }
+
+  /// Whether the nodes read each other alone, and the token's row can be kept before others are
+  /// read.
+  bool fits(const TileNodes& n) const {
+    const Node &seal = nodes()[n.seal], &attention = nodes()[n.attention];
+    const Node &window = nodes()[n.window], &q = nodes()[n.q_turn == kNone ? n.ropes : n.q_turn];
+    const ValueId k = nodes()[n.k_turn].out[0], v = nodes()[n.v_turn].out[0];
+    const auto reads = [&](const Node& node, std::size_t at) {
+      return node.in[at] == k && node.in[at + 1] == v;
+    };
+    const auto uses = [&](ValueId id) { return uses_[static_cast<std::size_t>(id)]; };
+    if (attention.in[0] != q.out[0] || !used_once(q.out[0]) || !reads(attention, 1) ||
+        !reads(seal, 0) || !reads(window, 0) || uses(k) != 3 || uses(v) != 3)
+      return false;
+    if (n.out_turn != kNone && !used_once(attention.out[0])) return false;
+    for (const std::size_t turn : {n.q_turn, n.out_turn})
+      if (turn != kNone && turn_of(turn).round) return false;
+    for (std::size_t s = 0; s < 3; ++s)
+      if (seal.in[2 + s] != attention.in[3 + s]) return false;
+    const auto* attr = std::get_if<AttentionAttr>(&attention.attr);
+    const std::int64_t ring = graph_.value(attention.in[5]).shape[1] - quant::kKvSinkTokens;
+    if (attr == nullptr || window.in[2] != attention.in[5] || attr->tiles.recent < 1 ||
+        ring < attr->tiles.recent + quant::kKvTileTokens)
+      return false;
+    const ValueId out = tile_result(n);
+    for (const ValueId read :
+         {nodes()[n.ropes].in[0], nodes()[n.ropes + 1].in[0], nodes()[n.v_turn].in[0]})
+      if (overlap(out, read)) return false;
+    return true;
+  }
+  ValueId tile_result(const TileNodes& n) const {
+    return nodes()[n.out_turn == kNone ? n.attention : n.out_turn].out[0];
+  }
+
+  Result<std::size_t> emit_tiles(const TileNodes& n) {
+    RUNNEL_ASSIGN(Step seal, prepare(n.seal));
+    add(std::move(seal), n.seal);
+    RUNNEL_ASSIGN(Step step, prepare(n.attention));
+    step.launch = tile_attention_step;
+    RUNNEL_TRY(take_ropes(n.ropes, step));
+    RUNNEL_ASSIGN(step.in[2], operand(nodes()[n.v_turn].in[0]));
+    RUNNEL_ASSIGN(step.out[0], operand(tile_result(n)));
+    const std::size_t turns[] = {n.q_turn, n.k_turn, n.v_turn, n.out_turn};
+    for (std::size_t t = 0; t < std::size(turns); ++t)
+      if (turns[t] != kNone) step.turns[t] = turn_of(turns[t]);
+    add(std::move(step), n.attention);
+    return n.next;
   }
 
   const Graph& graph_;

@@ -1,7 +1,7 @@
 // From the nodes of a segment to launches. In steps of one token, which are bound by the number of
 // launches, a launch does the work of its neighbours: norms go into the products that read them,
 // sums with the residual into the product before, the short convolution into its projection, and
-// the preparation of heads and kv_append into attention.
+// the preparation of heads, transforms and the keeping of the token's row into attention.
 #pragma once
 #include <span>
 #include <vector>

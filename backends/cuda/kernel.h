@@ -64,6 +64,8 @@ struct Product {
   bool x_ready = false;  // the step before left the same x in scratch, as this kernel reads it
 };
 
+inline constexpr RotateAttr kNoTurn{0, quant::Direction::forward, false, false};
+
 struct Step;
 using LaunchFn = cudaError_t (*)(const Step& step, const Launch& launch);
 
@@ -81,6 +83,7 @@ struct Step {
   Product product;               // of matrix products
   std::array<Operand, 3> extra;  // of attention with heads to prepare: norms of q and k, factors
   RopeAttr rope;                 // the same
+  std::array<RotateAttr, 4> turns{kNoTurn, kNoTurn, kNoTurn, kNoTurn};  // q, k, v, result
 
   template <class T>
   const T& attr_as() const {

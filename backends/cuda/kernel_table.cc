@@ -235,6 +235,10 @@ bool is_split_attention(const Row& row) {
   return row.prepare == prepare<attention_split>;
 }
 
+bool is_split_tile_attention(const Row& row) {
+  return row.prepare == prepare<tile_attention_split>;
+}
+
 std::span<const Row> kernel_table() {
   return kRows;
 }

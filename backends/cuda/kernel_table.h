@@ -17,6 +17,7 @@ std::span<const Row> kernel_table();
 /// Rows whose steps can do the work of their neighbours as well.
 bool is_matvec(const Row& row);
 bool is_split_attention(const Row& row);
+bool is_split_tile_attention(const Row& row);
 /// Whether rows of this kind, one after the other with one x, convert it once.
 bool shares_x(const Row& row);
 

@@ -1,6 +1,7 @@
 // Heads of the step's token for attention of few tokens: normalised, rotated, in shared memory.
 #pragma once
 #include "backends/cuda/kernels/attention_split.cuh"
+#include "backends/cuda/kernels/hadamard.cuh"
 #include "backends/cuda/kernels/softmax.cuh"
 
 namespace runnel::cuda {
@@ -18,8 +19,8 @@ template <int kDim, int kThreads>
 struct Shared {
   static constexpr int kWarps = kThreads / 32;
   float cosine[kDim / 2], sine[kDim / 2];
-  float q[kHeads][kDim];
-  __half k[kDim], v[kDim];  // of the step's token
+  float q[kHeads][kDim];     // queries, then results
+  float fresh[2][kDim];      // key and value of the step's token
   State states[kWarps][kHeads];
   float sums[kWarps][kHeads][kDim];
   float shrink[kWarps][kHeads];  // of what a warp added up
@@ -66,6 +67,25 @@ __device__ void prepare_head(const Shared<kDim, kThreads>& s,
   for (int i = 2 * pairs + lane; i < kDim; i += 32) put(i, value(i));
 }
 
+/// The same and its transform, into shared memory.
+template <int kDim, int kThreads>
+__device__ void put_head(const Shared<kDim, kThreads>& s,
+                         const HeadWork& work,
+                         const float* x,
+                         float factor,
+                         float (&to)[kDim]) {
+  prepare_head<kDim, kThreads>(s, work, x, [&](int i, float v) { to[i] = v; });
+  __syncwarp();
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = lane; i < kDim; i += 64) {
+    float u = to[i], v = to[i + 32];
+    if (work.turn.transform) transform(u, v, work.turn);
+    to[i] = u * factor;
+    to[i + 32] = v * factor;
+  }
+}
+
 /// Heads of the step's token into shared memory, and its key and value where this block has them.
 template <int kDim, int kThreads>
 __device__ void prepare(Shared<kDim, kThreads>& s,
@@ -74,16 +94,28 @@ __device__ void prepare(Shared<kDim, kThreads>& s,
                         int heads,
                         int kv_head,
                         bool newest) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int warp = threadIdx.x / 32;
+  const std::int64_t kv = std::int64_t{kv_head} * kDim;
   if (warp < kHeads) {
-    prepare_head<kDim, kThreads>(s, a.q_work, q + min(warp, heads - 1) * kDim,
-                                 [&](int i, float v) { s.q[warp][i] = v * a.attr.scale; });
-  } else if (newest && warp == kHeads) {
-    prepare_head<kDim, kThreads>(s, a.k_work, a.k + std::int64_t{kv_head} * kDim,
-                                 [&](int i, float v) { s.k[i] = __float2half_rn(v); });
-  } else if (newest && warp == kHeads + 1) {
-    for (int i = lane; i < kDim; i += 32)
-      s.v[i] = __float2half_rn(a.v[std::int64_t{kv_head} * kDim + i]);
+    put_head(s, a.q_work, q + min(warp, heads - 1) * kDim, a.attr.scale, s.q[warp]);
+  } else if (newest && warp < kHeads + 2) {
+    const bool key = warp == kHeads;
+    put_head(s, key ? a.k_work : a.v_work, (key ? a.k : a.v) + kv, 1.0f, s.fresh[key ? 0 : 1]);
+  }
+}
+
+/// Results in s.q, transformed where that is asked for, to where they belong.
+template <int kDim, int kThreads>
+__device__ void write_results(const Shared<kDim, kThreads>& s,
+                              const RotateAttr& turn,
+                              int heads,
+                              float* out) {
+  __syncthreads();
+  for (int i = threadIdx.x / 32 * 64 + threadIdx.x % 32; i < heads * kDim; i += 2 * kThreads) {
+    float u = s.q[0][i], v = s.q[0][i + 32];
+    if (turn.transform) transform(u, v, turn);
+    out[i] = u;
+    out[i + 32] = v;
   }
 }
 

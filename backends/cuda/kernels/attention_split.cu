@@ -59,21 +59,29 @@ cudaError_t attention_split(const Step& step, const Launch& launch) {
   return launch_attention_split(args, step.in[0].rows(), launch);
 }
 
+void take_head_work(SplitArgs& args, const Step& step) {
+  args.k = step.in[1].f32();
+  args.v = step.in[2].f32();
+  args.q_work = {step.extra[0].f32(), step.rope.eps,        step.device_constants,
+                 step.extra[2].f32(), step.rope.rotary_dim, step.rope.style,
+                 step.turns[0]};
+  args.k_work = args.q_work;
+  args.k_work.norm = step.extra[1].f32();
+  args.k_work.turn = step.turns[1];
+  args.v_work.turn = step.turns[2];
+  args.out_turn = step.turns[3];
+}
+
 SplitArgs attention_step_args(const Step& step, const Caps& caps) {
   SplitArgs args{};
   args.q = step.in[0].f32();
-  args.k = step.in[1].f32();
-  args.v = step.in[2].f32();
   args.out = step.out[0].f32();
   args.partial = reinterpret_cast<float*>(step.scratch);
   args.counters = step.counters;
   args.k_state = step.in[3].state_index;
   args.v_state = step.in[4].state_index;
   args.attr = step.attr_as<AttentionAttr>();
-  args.q_work = {step.extra[0].f32(), step.rope.eps,        step.device_constants,
-                 step.extra[2].f32(), step.rope.rotary_dim, step.rope.style};
-  args.k_work = args.q_work;
-  args.k_work.norm = step.extra[1].f32();
+  take_head_work(args, step);
   return cut(args, caps);
 }
 

@@ -4,7 +4,7 @@
 
 namespace runnel::cuda {
 
-/// What is done with a head before it is used: rms_norm, then rope; each optional.
+/// What is done with a head before it is used: rms_norm, rope, Hadamard transform; each optional.
 struct HeadWork {
   const float* norm;  // [head_dim] or null
   float eps;
@@ -12,18 +12,23 @@ struct HeadWork {
   const float* factors;  // [rotary_dim / 2] or null
   int rotary_dim;
   RopeStyle style;
+  RotateAttr turn = kNoTurn;
 };
 
 struct SplitArgs {
   const float* q;      // [tokens, heads * head_dim]
   const float *k, *v;  // [1, kv_heads * head_dim], appended first; null: they are in the pages
-  HeadWork q_work, k_work;
+  HeadWork q_work, k_work, v_work;
+  RotateAttr out_turn = kNoTurn;
   float* out;
   float* partial;           // [token, head, split] x (head_dim sums, maximum, sum)
   std::uint32_t* counters;  // [token, kv_head, chunk of heads]
   int k_state, v_state, n_splits, chunks;
   AttentionAttr attr;
 };
+
+/// What a step with extra operands does with heads, on top of `args`.
+void take_head_work(SplitArgs& args, const Step& step);
 
 /// Arguments of attention_step, cut into splits.
 SplitArgs attention_step_args(const Step& step, const Caps& caps);

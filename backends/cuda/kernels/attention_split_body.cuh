@@ -44,11 +44,22 @@ __device__ void merge_shares(Shared<kDim, kThreads>& s,
   if (g < kHeads && threadIdx.x % 4 == 0) s.states[warp][g] = {sums.most, sums.total};
   const std::int64_t stride = std::int64_t{a.n_splits} * (kDim + 2);
   float* const partial = a.partial + share.row * stride;
-  float* const out = a.out + share.row * kDim;
   const bool whole = share.n_splits == 1;
-  merge_warps(s, share.heads, whole ? out : nullptr, partial + share.split * (kDim + 2), stride);
-  if (!whole && is_last(counter, share.n_splits, s.last))
-    merge_parts(s, partial, share.n_splits, a.n_splits, share.heads, out);
+  merge_warps(s, share.heads, whole ? nullptr : partial + share.split * (kDim + 2), stride);
+  if (!whole) {
+    if (!is_last(counter, share.n_splits, s.last)) return;
+    merge_parts(s, partial, share.n_splits, a.n_splits, share.heads);
+  }
+  write_results(s, a.out_turn, share.heads, a.out + share.row * kDim);
+}
+
+/// Whether this block has a token's key and value to keep.
+__device__ inline bool keeps(const SplitArgs& a,
+                             const StepData* step,
+                             const KeyShare& share,
+                             int place) {
+  return a.k != nullptr && place >= step->kv_keep - step->kv_gap &&
+         share.split == share.n_splits - 1;
 }
 
 /// One block's share over f16 pages. REQUIRES: make_table() was called.
@@ -63,8 +74,7 @@ __device__ void attend(Shared<kDim, kThreads>& s,
   const int place = kv_position(step) + t;
   const KeyShare share(a, t, x, y, a.attr.window > 0 ? max(0, place - a.attr.window + 1) : 0, place);
   if (x >= share.n_splits) return;
-  const bool append = a.k != nullptr && place >= step->kv_keep - step->kv_gap;
-  const bool newest = append && x == share.n_splits - 1;
+  const bool newest = keeps(a, step, share, place);
   const PageRows rows{
       {pages_of(step, a.k_state), pages_of(step, a.v_state)}, share.kv_head, kDim};
   __syncthreads();
@@ -72,8 +82,9 @@ __device__ void attend(Shared<kDim, kThreads>& s,
   __syncthreads();
   if (newest) {  // every chunk of heads writes the same
     for (int i = threadIdx.x; i < kDim; i += kThreads) {
-      page_row<__half>(rows.pages[0], place, share.kv_head, kDim)[i] = s.k[i];
-      page_row<__half>(rows.pages[1], place, share.kv_head, kDim)[i] = s.v[i];
+      for (int half = 0; half < 2; ++half)
+        page_row<__half>(rows.pages[half], place, share.kv_head, kDim)[i] =
+            __float2half_rn(s.fresh[half][i]);
     }
     __syncthreads();
   }

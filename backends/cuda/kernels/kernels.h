@@ -69,6 +69,9 @@ cudaError_t tile_attention_mma(const Step& step, const Launch& launch);
 /// For one token: norms and ropes of q and k (or ropes alone), kv_append and attention in one.
 /// in: q, k, v before all that, K state, V state.
 cudaError_t attention_step(const Step& step, const Launch& launch);
+/// The same with transforms, kv_window and tiles. in: q, k, v before all that, K and V tiles,
+/// window.
+cudaError_t tile_attention_step(const Step& step, const Launch& launch);
 inline constexpr int kMostSplits = 64;
 inline int attention_splits(const Caps& caps, int blocks) {
   const int n = caps.n_sms / blocks;

@@ -115,25 +115,29 @@ __global__ void seal_kernel(SealArgs a, const StepData* step) {
   begin_step();
   const int last = kv_position(step) + step->n_tokens - 1;
   const int first = max(step->kv_sealed - step->kv_gap, a.sinks);
-  const int place = first + static_cast<int>(blockIdx.x) * kTile;
-  if (place >= sealed_before(last, a.recent)) return;
+  const int end = sealed_before(last, a.recent);
   const int half = blockIdx.z, head = blockIdx.y / a.parts, part = blockIdx.y % a.parts;
   KvWindow& rows = a.rows[half];
   rows.begin(step, a.window_state);
   const int token = threadIdx.x / 16, lane = threadIdx.x % 16;
-  float x[4];
-  int code[4];
-  for (int i = 0; i < 4; ++i) x[i] = rows.value(place + token, head, part * 64 + 16 * i + lane);
   const quant::KvFormat format = a.format[half];
-  const __half scale =
-      format == quant::KvFormat::kt8 ? encode_bytes(x, code) : encode_levels(x, format, code);
-  for (int i = 0; i < 4; ++i)
-    codes[tile_place(half == 0, token, 16 * i + lane)] = static_cast<std::uint8_t>(code[i]);
-  __syncthreads();
-  const TilePart to = tile_part(pages_of(step, a.state[half]), format, place, head, part, a.parts);
-  if (lane == 0) const_cast<__half*>(to.scales)[token] = scale;
-  for (int at = threadIdx.x; at < tile_bytes(format); at += kThreads)
-    const_cast<std::uint8_t*>(to.codes)[at] = packed_byte(codes, format, at);
+  for (int place = first + static_cast<int>(blockIdx.x) * kTile; place < end;
+       place += static_cast<int>(gridDim.x) * kTile) {
+    float x[4];
+    int code[4];
+    for (int i = 0; i < 4; ++i) x[i] = rows.value(place + token, head, part * 64 + 16 * i + lane);
+    const __half scale =
+        format == quant::KvFormat::kt8 ? encode_bytes(x, code) : encode_levels(x, format, code);
+    for (int i = 0; i < 4; ++i)
+      codes[tile_place(half == 0, token, 16 * i + lane)] = static_cast<std::uint8_t>(code[i]);
+    __syncthreads();
+    const TilePart to =
+        tile_part(pages_of(step, a.state[half]), format, place, head, part, a.parts);
+    if (lane == 0) const_cast<__half*>(to.scales)[token] = scale;
+    for (int at = threadIdx.x; at < tile_bytes(format); at += kThreads)
+      const_cast<std::uint8_t*>(to.codes)[at] = packed_byte(codes, format, at);
+    __syncthreads();
+  }
 }
 
 }  // namespace
@@ -158,11 +162,11 @@ cudaError_t kv_seal(const Step& step, const Launch& launch) {
   args.parts = tiles.cols() / quant::kKvChannels;
   args.sinks = attr.sinks;
   args.recent = attr.recent;
-  // Not sealed yet are at most what the window holds and the step brings.
-  const std::int64_t tokens = window.shape[1] + k.rows();
+  // Not sealed yet are at most what the window holds and the step brings; one token brings one tile.
+  const std::int64_t tiles_left = ceil_div(window.shape[1] + k.rows(), kTile) + 1;
   return start(launch, seal_kernel,
-               grid_of(ceil_div(tokens, kTile) + 1, args.heads * args.parts, 2), kThreads, 0, args,
-               launch.step);
+               grid_of(k.rows() == 1 ? 1 : tiles_left, args.heads * args.parts, 2), kThreads, 0,
+               args, launch.step);
 }
 
 }  // namespace runnel::cuda

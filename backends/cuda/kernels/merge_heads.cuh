@@ -5,11 +5,11 @@
 namespace runnel::cuda {
 namespace {
 
-/// Results of `heads` heads from the parts of `n` splits, part [kDim sums, maximum, sum] of a head
+/// Results of `heads` heads into s.q from the parts of `n` splits, part [kDim sums, maximum, sum] of a head
 /// and split at (head * stride + split) * (kDim + 2).
 template <int kDim, int kThreads>
 __device__ void merge_parts(
-    Shared<kDim, kThreads>& s, const float* parts, int n, int stride, int heads, float* out) {
+    Shared<kDim, kThreads>& s, const float* parts, int n, int stride, int heads) {
   constexpr int kSize = kDim + 2;
   const auto part = [&](int head, int split) {
     return parts + (std::int64_t{head} * stride + split) * kSize;
@@ -37,15 +37,14 @@ __device__ void merge_parts(
 #pragma unroll 8
     for (int split = 0; split < n; ++split)
       value = fmaf(from[split * kSize], s.parts[split][i / kDim].sum, value);
-    out[i] = value;
+    s.q[0][i] = value;
   }
 }
 
-/// Merges what warps left in `s`: results, or one split's part of them.
+/// Merges what warps left in `s`: one split's part, or results in s.q where `partial` is null.
 template <int kDim, int kThreads>
 __device__ void merge_warps(Shared<kDim, kThreads>& s,
                             int heads,
-                            float* out,
                             float* partial,
                             std::int64_t partial_stride) {
   __syncthreads();
@@ -69,8 +68,8 @@ __device__ void merge_warps(Shared<kDim, kThreads>& s,
       value = fmaf(s.sums[w][h][d], s.shrink[w][h], value);
       sum = fmaf(s.states[w][h].sum, s.shrink[w][h], sum);
     }
-    if (out != nullptr) {
-      out[i] = value / sum;
+    if (partial == nullptr) {
+      s.q[0][i] = value / sum;
       continue;
     }
     float* to = partial + h * partial_stride;

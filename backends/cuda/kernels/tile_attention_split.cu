@@ -18,7 +18,9 @@ template <int kDim>
 __global__ void __launch_bounds__(kThreads)
     tile_split_kernel(const __grid_constant__ TileSplitArgs a, const StepData* step) {
   __shared__ Shared<kDim, kThreads> s;
-  begin_step();
+  allow_next();
+  make_table(s, a.split.q_work, step->pos + static_cast<int>(blockIdx.z));
+  wait_previous();
   const int t = blockIdx.z, x = blockIdx.x, y = blockIdx.y;
   if (t >= step->n_tokens) return;
   const AttentionAttr& attr = a.split.attr;
@@ -30,8 +32,18 @@ __global__ void __launch_bounds__(kThreads)
                        share.kv_head};
   WindowRows rows{{a.rows[0], a.rows[1]}, share.kv_head};
   for (KvWindow& half : rows.rows) half.begin(step, a.window_state);
-  prepare(s, a.split, a.split.q + share.row * kDim, share.heads, share.kv_head, false);
+  const bool newest = keeps(a.split, step, share, place);
   __syncthreads();
+  prepare(s, a.split, a.split.q + share.row * kDim, share.heads, share.kv_head, newest);
+  __syncthreads();
+  if (a.split.k != nullptr)
+    for (KvWindow& half : rows.rows) half.split = place + 1;  // or will be there
+  if (newest) {  // every chunk of heads writes the same
+    for (int i = threadIdx.x; i < kDim; i += kThreads)
+      for (int half = 0; half < 2; ++half)
+        rows.rows[half].slot(place, share.kv_head)[i] = __float2half_rn(s.fresh[half][i]);
+    __syncthreads();
+  }
   const int sealed_begin = attr.tiles.sinks, sealed_end = sealed_before(place, attr.tiles.recent);
   const auto sealed = [&](int key) { return key >= sealed_begin && key < sealed_end; };
   HeadSums<kDim> sums;
@@ -50,12 +62,10 @@ __global__ void __launch_bounds__(kThreads)
   merge_shares(s, a.split, sums, share, a.split.counters + t * gridDim.y + y);
 }
 
-}  // namespace
-
-cudaError_t tile_attention_split(const Step& step, const Launch& launch) {
+cudaError_t launch_tile_split(const Step& step, const SplitArgs& work, const Launch& launch) {
   const Operand &q = step.in[0], &window = step.in[5];
   TileSplitArgs args{};
-  SplitArgs& split = args.split;
+  SplitArgs& split = args.split = work;
   split.q = q.f32();
   split.out = step.out[0].f32();
   split.partial = reinterpret_cast<float*>(step.scratch);
@@ -81,6 +91,18 @@ cudaError_t tile_attention_split(const Step& step, const Launch& launch) {
                  launch.step);
   };
   return split.attr.head_dim == 64 ? run(tile_split_kernel<64>) : run(tile_split_kernel<128>);
+}
+
+}  // namespace
+
+cudaError_t tile_attention_split(const Step& step, const Launch& launch) {
+  return launch_tile_split(step, {}, launch);
+}
+
+cudaError_t tile_attention_step(const Step& step, const Launch& launch) {
+  SplitArgs work{};
+  take_head_work(work, step);
+  return launch_tile_split(step, work, launch);
 }
 
 }  // namespace runnel::cuda
