@@ -10,22 +10,22 @@ namespace {
 constexpr int kThreads = 256;
 
 template <int kDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kDim == 64 ? 2 : 1)
     split_kernel(const __grid_constant__ SplitArgs a, const StepData* step) {
   __shared__ Shared<kDim, kThreads> s;
-  const int t = blockIdx.z;
+  const SplitBlock at(a);
   allow_next();
-  make_table(s, a.q_work, step->pos + t);
+  if (at.idle(a) || at.token >= step->n_tokens) return wait_previous();
+  make_table(s, a.q_work, step->pos + at.token);
+  const PageTask<kDim> task(a, step, at.token, at.split, at.heads);
   wait_previous();
-  if (t >= step->n_tokens) return;
-  attend(s, a, step, t, static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y),
-                    a.counters + t * gridDim.y + blockIdx.y);
+  attend(s, a, task, a.counters + at.token * a.n_blocks() + at.heads);
 }
 
 SplitArgs cut(SplitArgs args, const Caps& caps) {
   const int group = args.attr.n_heads / args.attr.n_kv_heads;
   args.chunks = (group + kHeads - 1) / kHeads;
-  args.n_splits = attention_splits(caps, args.attr.n_kv_heads * args.chunks);
+  args.n_splits = attention_splits(caps, args.n_blocks());
   return args;
 }
 
@@ -33,9 +33,8 @@ SplitArgs cut(SplitArgs args, const Caps& caps) {
 
 cudaError_t launch_attention_split(const SplitArgs& given, int max_tokens, const Launch& launch) {
   const SplitArgs args = cut(given, launch.caps);
-  const int blocks = args.attr.n_kv_heads * args.chunks;
   const auto run = [&](auto kernel) {
-    return start(launch, kernel, grid_of(args.n_splits, blocks, max_tokens), kThreads, 0, args,
+    return start(launch, kernel, split_grid(args, max_tokens, launch), kThreads, 0, args,
                  launch.step);
   };
   return args.attr.head_dim == 64 ? run(split_kernel<64>) : run(split_kernel<128>);
@@ -62,9 +61,8 @@ cudaError_t attention_split(const Step& step, const Launch& launch) {
 void take_head_work(SplitArgs& args, const Step& step) {
   args.k = step.in[1].f32();
   args.v = step.in[2].f32();
-  args.q_work = {step.extra[0].f32(), step.rope.eps,        step.device_constants,
-                 step.extra[2].f32(), step.rope.rotary_dim, step.rope.style,
-                 step.turns[0]};
+  args.q_work = {step.extra[0].f32(),  step.rope.eps,   step.device_constants, step.extra[2].f32(),
+                 step.rope.rotary_dim, step.rope.style, step.turns[0]};
   args.k_work = args.q_work;
   args.k_work.norm = step.extra[1].f32();
   args.k_work.turn = step.turns[1];

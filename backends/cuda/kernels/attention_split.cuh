@@ -1,5 +1,7 @@
 // Arguments of attention of few tokens; see attention_split.cu.
 #pragma once
+#include <algorithm>
+
 #include "backends/cuda/kernels/device.cuh"
 
 namespace runnel::cuda {
@@ -25,7 +27,25 @@ struct SplitArgs {
   std::uint32_t* counters;  // [token, kv_head, chunk of heads]
   int k_state, v_state, n_splits, chunks;
   AttentionAttr attr;
+
+  __host__ __device__ int n_blocks() const { return attr.n_kv_heads * chunks; }  // of a split
 };
+
+/// What a block does: blocks are [token][heads][split].
+struct SplitBlock {
+  int split, heads, token;
+  __device__ explicit SplitBlock(const SplitArgs& a)
+      : split(static_cast<int>(blockIdx.x) % a.n_splits),
+        heads(static_cast<int>(blockIdx.x) / a.n_splits),
+        token(blockIdx.y) {}
+  __device__ bool idle(const SplitArgs& a) const { return heads >= a.n_blocks(); }
+};
+/// Between products that hold their weights the blocks are as many as multiprocessors: were one
+/// left free, two blocks of the kernel after this one would share it, and of all that follow.
+inline dim3 split_grid(const SplitArgs& a, int tokens, const Launch& launch) {
+  const int blocks = a.n_splits * a.n_blocks();
+  return grid_of(launch.same_division ? std::max(blocks, launch.caps.n_sms) : blocks, tokens);
+}
 
 /// What a step with extra operands does with heads, on top of `args`.
 void take_head_work(SplitArgs& args, const Step& step);

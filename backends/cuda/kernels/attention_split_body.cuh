@@ -1,7 +1,7 @@
 // attention of few tokens, one block's part; see attention_split.cu.
 #pragma once
-#include "backends/cuda/kernels/key_batches.cuh"
 #include "backends/cuda/kernels/merge_heads.cuh"
+#include "backends/cuda/kernels/row_batches.cuh"
 
 namespace runnel::cuda {
 namespace {
@@ -9,36 +9,50 @@ namespace {
 /// What a block has to do: up to kHeads query heads of one KV head and one split of the keys.
 struct KeyShare {
   int kv_head, chunk, first_head, heads;
-  int begin, end;        // keys
+  int begin, end;  // keys; `begin` is the first of a batch, of which some may be too old
   int split, n_splits;
-  std::int64_t row;      // token * heads of the model + first_head
+  std::int64_t row;  // token * heads of the model + first_head
 
-  /// `y`: KV head and chunk of heads; keys from `first` to `place` are cut in splits of whole batches.
+  /// `y`: KV head and chunk of heads; keys from `first` to `place` are cut in splits of whole
+  /// batches.
   __device__ KeyShare(const SplitArgs& a, int t, int x, int y, int first, int place) {
-    const int group = a.attr.n_heads / a.attr.n_kv_heads, n_keys = place + 1 - first;
+    const int group = a.attr.n_heads / a.attr.n_kv_heads, from = first / kKeyBatch * kKeyBatch;
+    const int n_keys = place + 1 - from;
     kv_head = y / a.chunks;
     chunk = y % a.chunks;
     first_head = kv_head * group + chunk * kHeads;
     heads = min(kHeads, (kv_head + 1) * group - first_head);
-    const int each = max(kLeast, ((n_keys + a.n_splits - 1) / a.n_splits + kKeyBatch - 1) / kKeyBatch *
-                                     kKeyBatch);
+    const int each = max(
+        kLeast, ((n_keys + a.n_splits - 1) / a.n_splits + kKeyBatch - 1) / kKeyBatch * kKeyBatch);
     split = x;
     n_splits = (n_keys + each - 1) / each;
-    begin = first + x * each;
+    begin = from + x * each;
     end = min(begin + each, place + 1);
     row = std::int64_t{t} * a.attr.n_heads + first_head;
   }
 };
 
+/// Where the newest token's key and value go.
+struct NewestRows {
+  __half* at[2] = {};  // null: nowhere
+
+  __device__ bool present() const { return at[0] != nullptr; }
+  template <int kDim, int kThreads>
+  __device__ void keep(const Shared<kDim, kThreads>& s) const {
+    for (int i = threadIdx.x; i < kDim; i += kThreads)
+      for (int half = 0; half < 2; ++half) at[half][i] = __float2half_rn(s.fresh[half][i]);
+  }
+};
+
 /// Merges the warps' sums and writes them; the last block to finish merges the splits.
-template <int kDim, int kThreads>
+template <bool kByEight, int kDim, int kThreads>
 __device__ void merge_shares(Shared<kDim, kThreads>& s,
                              const SplitArgs& a,
                              HeadSums<kDim>& sums,
                              const KeyShare& share,
                              std::uint32_t* counter) {
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4;
-  sums.finish([&](int channel, float value) {
+  sums.template finish<kByEight>([&](int channel, float value) {
     if (g < kHeads) s.sums[warp][g][channel] = value;
   });
   if (g < kHeads && threadIdx.x % 4 == 0) s.states[warp][g] = {sums.most, sums.total};
@@ -62,40 +76,59 @@ __device__ inline bool keeps(const SplitArgs& a,
          share.split == share.n_splits - 1;
 }
 
+/// What a block knows of its share before its queries are there.
+template <int kDim>
+struct PageTask {
+  KeyShare share;
+  HeadTask<kDim> heads;
+  std::byte* const* pages[2];
+  int first_key;  // that the token sees
+  NewestRows newest;
+
+  __device__ PageTask(const SplitArgs& a, const StepData* step, int t, int x, int y)
+      : PageTask(a, step, t, x, y, kv_position(step) + t) {}
+
+ private:
+  __device__ PageTask(const SplitArgs& a, const StepData* step, int t, int x, int y, int place)
+      : PageTask(
+            a, step, t, x, y, place, a.attr.window > 0 ? max(0, place - a.attr.window + 1) : 0) {}
+  __device__ PageTask(
+      const SplitArgs& a, const StepData* step, int t, int x, int y, int place, int first)
+      : share(a, t, x, y, first, place),
+        heads(a),
+        pages{pages_of(step, a.k_state), pages_of(step, a.v_state)},
+        first_key(first) {
+    if (keeps(a, step, share, place))
+      for (int half = 0; half < 2; ++half)
+        newest.at[half] = page_row<__half>(pages[half], place, share.kv_head, kDim);
+  }
+};
+
 /// One block's share over f16 pages. REQUIRES: make_table() was called.
 template <int kDim, int kThreads>
 __device__ void attend(Shared<kDim, kThreads>& s,
                        const SplitArgs& a,
-                       const StepData* step,
-                       int t,
-                       int x,
-                       int y,
+                       const PageTask<kDim>& task,
                        std::uint32_t* counter) {
-  const int place = kv_position(step) + t;
-  const KeyShare share(a, t, x, y, a.attr.window > 0 ? max(0, place - a.attr.window + 1) : 0, place);
-  if (x >= share.n_splits) return;
-  const bool newest = keeps(a, step, share, place);
-  const PageRows rows{
-      {pages_of(step, a.k_state), pages_of(step, a.v_state)}, share.kv_head, kDim};
+  using Batch = PageBatch<kDim>;
+  constexpr int kStride = kKeyBatch * kThreads / 32;
+  const KeyShare& share = task.share;
+  if (share.split >= share.n_splits) return;
   __syncthreads();
-  prepare(s, a, a.q + share.row * kDim, share.heads, share.kv_head, newest);
+  prepare(s, a, task.heads, a.q + share.row * kDim, share.heads, share.kv_head,
+          task.newest.present());
   __syncthreads();
-  if (newest) {  // every chunk of heads writes the same
-    for (int i = threadIdx.x; i < kDim; i += kThreads) {
-      for (int half = 0; half < 2; ++half)
-        page_row<__half>(rows.pages[half], place, share.kv_head, kDim)[i] =
-            __float2half_rn(s.fresh[half][i]);
-    }
+  if (task.newest.present()) {  // every chunk of heads writes the same
+    task.newest.keep(s);
     __syncthreads();
   }
   HeadSums<kDim> sums;
-  constexpr Codes<quant::KvFormat::kt2> codes;
-  sums.load(s.q[0], kHeads, codes);
+  sums.load(s.q[0], kHeads, Batch::kChannels);
   for (int first = share.begin + kKeyBatch * (threadIdx.x / 32); first < share.end;
-       first += kKeyBatch * kThreads / 32)
-    take_rows(sums, rows, first, share.end - 1, codes,
-              [&](int key) { return key < share.end; });
-  merge_shares(s, a, sums, share, counter);
+       first += kStride)
+    take_rows(sums, Batch(task.pages, share.kv_head, first),
+              [&](int key) { return first + key >= task.first_key && first + key < share.end; });
+  merge_shares<Batch::kByEight>(s, a, sums, share, counter);
 }
 
 }  // namespace

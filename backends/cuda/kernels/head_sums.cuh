@@ -25,14 +25,13 @@ template <int kDim>
 struct HeadSums {
   static constexpr int kParts = kDim / kPart;
   std::uint32_t q[kParts][4][4];
-  float sums[kParts][4][2][4] = {};  // [part][16 channels][channel % 2]: of values / unit
+  float sums[kParts][4][2][4] = {};   // [part][16 channels][channel % 2]: of values / unit
   float most = -INFINITY, total = 0;  // of head g; total: this lane's keys
   float unit = 1.0f / 16384;          // a power of two, the largest scale of values so far
   float weight[8];                    // of this lane's keys of the batch
 
-  /// Head g = row g of `rows` ([n][kDim]), channels as those of the keys' codes lie.
-  template <class Codes>
-  __device__ void load(const float* rows, int n, Codes codes) {
+  /// Head g = row g of `rows` ([n][kDim]).
+  __device__ void load(const float* rows, int n, KeyChannels channel) {
     const int g = threadIdx.x % 32 / 4, c = threadIdx.x % 4;
 #pragma unroll
     for (int part = 0; part < kParts; ++part)
@@ -40,7 +39,7 @@ struct HeadSums {
       for (int m = 0; m < 4; ++m) {
         float x[4] = {};
         if (g < n)
-          for (int i = 0; i < 4; ++i) x[i] = rows[g * kDim + part * kPart + codes.channel(m, c) + i];
+          for (int i = 0; i < 4; ++i) x[i] = rows[g * kDim + part * kPart + channel(m, c) + i];
         two_parts(x[0], x[1], q[part][m][0], q[part][m][1]);
         two_parts(x[2], x[3], q[part][m][2], q[part][m][3]);
       }
@@ -88,7 +87,8 @@ struct HeadSums {
     }
   }
 
-  /// b[j][n] as Codes::values() leaves it, of channels 16 j + 2 g + parity.
+  /// b[j][n] as Codes::values() leaves it, of channels 16 j + 2 g + parity (8 g + 2 j + parity
+  /// where rows are read 8 channels at a time: kByEight of finish()).
   __device__ void add_values(int part,
                              int parity,
                              const std::uint32_t (&a)[2][4],
@@ -100,7 +100,7 @@ struct HeadSums {
   }
 
   /// put(channel, value) of head g; `total` becomes that of all its keys.
-  template <class Put>
+  template <bool kByEight, class Put>
   __device__ void finish(Put put) {
     total += __shfl_xor_sync(kAllLanes, total, 1);
     total += __shfl_xor_sync(kAllLanes, total, 2);
@@ -112,7 +112,8 @@ struct HeadSums {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const float(&x)[4] = sums[part][j][i % 2];
-          put(part * kPart + 16 * j + 4 * c + i, (x[i / 2] + x[2 + i / 2]) * unit);
+          const int channel = kByEight ? 8 * (2 * c + i / 2) + 2 * j + i % 2 : 16 * j + 4 * c + i;
+          put(part * kPart + channel, (x[i / 2] + x[2 + i / 2]) * unit);
         }
   }
 };

@@ -35,10 +35,13 @@ struct KvWindow {
     gap = step->kv_gap;
     split = max(pos, step->kv_keep - gap);
   }
+  __device__ int ring() const { return slots - quant::kKvSinkTokens; }
+  __device__ __half* slots_of(int head) const {
+    return stored + (std::int64_t{half} * heads + head) * slots * dh;
+  }
   __device__ __half* slot(int place, int head) const {
-    const int ring = slots - quant::kKvSinkTokens;
-    const int index = place < sinks ? place : quant::kKvSinkTokens + (place + gap) % ring;
-    return stored + ((std::int64_t{half} * heads + head) * slots + index) * dh;
+    const int index = place < sinks ? place : quant::kKvSinkTokens + (place + gap) % ring();
+    return slots_of(head) + std::int64_t{index} * dh;
   }
   __device__ float value(int place, int head, int d) const {
     return place >= split ? rows[(std::int64_t{place - pos} * heads + head) * dh + d]

@@ -1,35 +1,9 @@
 // x of a matvec in shared memory: in f32, or in 8 bits with a scale and sums for every 32 values.
 #pragma once
 #include "backends/cuda/kernels/matvec.cuh"
+#include "backends/cuda/kernels/row_part.cuh"
 
 namespace runnel::cuda {
-
-constexpr int kMatvecThreads = 512;
-
-constexpr int kRowParts = 4;
-constexpr int kRegisterRow = kRowParts * kMatvecThreads * 4;  // values of a row in registers
-
-/// Each thread's part of a row, four values at a time.
-template <int kParts = kRowParts>
-struct RowPart {
-  float4 part[kParts];
-
-  __device__ void load(const float* x, int k) {
-#pragma unroll
-    for (int c = 0; c < kParts; ++c) {
-      const int q = c * kMatvecThreads + threadIdx.x;
-      part[c] = q < k / 4 ? reinterpret_cast<const float4*>(x)[q] : float4{};
-    }
-  }
-};
-
-__device__ inline float4 scaled(const float4& v, float scale, const float4& n) {
-  return {v.x * scale * n.x, v.y * scale * n.y, v.z * scale * n.z, v.w * scale * n.w};
-}
-
-__host__ __device__ inline bool fits_registers(int k) {
-  return k % 4 == 0 && k <= kRegisterRow;
-}
 
 /// f32 values of `tokens` rows. Value i of a row is at place(i): neighbouring threads that read 8
 /// values each then touch different banks.
@@ -80,6 +54,8 @@ struct XUnit {
 /// last 16; then sums of the halves, then scales.
 template <int kTokens>
 struct ByteX {
+  /// A unit's values no larger than this are zeros.
+  static constexpr float kLeastValue = 1e-30f;
   std::byte* base;
   int units;
 
@@ -89,23 +65,29 @@ struct ByteX {
     return (units * (kUnit + 12) + 15) / 16 * 16;
   }
   static constexpr std::size_t bytes(int k) { return std::size_t(kTokens) * row_bytes(k / kUnit); }
-  __device__ std::byte* row(int t) const { return base + t * row_bytes(units); }
+  __device__ std::byte* row_at(int t) const { return base + t * row_bytes(units); }
   __device__ uint4 half(int t, int unit, int h) const {
-    return *reinterpret_cast<const uint4*>(row(t) + (h * units + unit) * 16);
+    return *reinterpret_cast<const uint4*>(row_at(t) + (h * units + unit) * 16);
   }
   __device__ XUnit unit(int t, int u) const {
     return {half(t, u, 0), half(t, u, 1), reinterpret_cast<const float2*>(sums(t))[u],
             scales(t)[u]};
   }
-  __device__ float* sums(int t) const { return reinterpret_cast<float*>(row(t) + units * kUnit); }
+  __device__ float* sums(int t) const {
+    return reinterpret_cast<float*>(row_at(t) + units * kUnit);
+  }
   __device__ float* scales(int t) const { return sums(t) + 2 * units; }
 
   template <int kParts>
   __device__ void store(int t, int k, const RowPart<kParts>& row) {
+    if (kParts > 1 && (kParts - 1) * kMatvecThreads >= k / 4) {
 #pragma unroll
-    for (int c = 0; c < kParts; ++c)
-      if (c * kMatvecThreads < k / 4)
-        store_four(t, k, c * kMatvecThreads + threadIdx.x, row.part[c]);
+      for (int c = 0; c < kParts; ++c)
+        if (c * kMatvecThreads < k / 4)
+          store_fours(t, k, c * kMatvecThreads + threadIdx.x, RowPart<1>{{row.part[c]}});
+    } else {
+      store_fours(t, k, threadIdx.x, row);
+    }
   }
   /// Rows of any length.
   __device__ void store(int t, int k, const float* x, const float* norm, float scale) {
@@ -114,43 +96,51 @@ struct ByteX {
       float4 v = q < k / 4 ? reinterpret_cast<const float4*>(x)[q] : float4{};
       if (norm != nullptr && q < k / 4)
         v = scaled(v, scale, reinterpret_cast<const float4*>(norm)[q]);
-      store_four(t, k, q, v);
+      store_fours(t, k, q, RowPart<1>{{v}});
     }
   }
 
-  /// Values 4 q .. 4 q + 3; eight threads share a unit.
-  __device__ void store_four(int t, int k, int q, const float4& v) {
-    float most = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
-    for (int i = 1; i < 8; i *= 2) most = fmaxf(most, __shfl_xor_sync(kAllLanes, most, i));
-    const float inverse = most > 0.0f ? 127.0f / most : 0.0f;
-    const char4 c{static_cast<signed char>(__float2int_rn(v.x * inverse)),
+  /// Values 4 q .. 4 q + 3 and so on; eight threads share a unit.
+  template <int kParts>
+  __device__ void store_fours(int t, int k, int first, const RowPart<kParts>& row) {
+    float most[kParts];
+    int sum[kParts];
+    char4 bytes[kParts];
+#pragma unroll
+    for (int c = 0; c < kParts; ++c) {
+      const float4& v = row.part[c];
+      most[c] = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+    }
+#pragma unroll
+    for (int i = 1; i < 8; i *= 2)
+#pragma unroll
+      for (int c = 0; c < kParts; ++c)
+        most[c] = fmaxf(most[c], __shfl_xor_sync(kAllLanes, most[c], i));
+#pragma unroll
+    for (int c = 0; c < kParts; ++c) {
+      const float4& v = row.part[c];
+      const float inverse = most[c] > kLeastValue ? __fdividef(127.0f, most[c]) : 0.0f;
+      bytes[c] = {static_cast<signed char>(__float2int_rn(v.x * inverse)),
                   static_cast<signed char>(__float2int_rn(v.y * inverse)),
                   static_cast<signed char>(__float2int_rn(v.z * inverse)),
                   static_cast<signed char>(__float2int_rn(v.w * inverse))};
-    int sum = c.x + c.y + c.z + c.w;
-    for (int i = 1; i < 4; i *= 2) sum += __shfl_xor_sync(kAllLanes, sum, i);
-    if (q >= k / 4) return;
-    const int unit = q / 8, part = q % 8;
-    reinterpret_cast<char4*>(row(t) + ((part / 4) * units + unit) * 16)[part % 4] = c;
-    if (part % 4 == 0) sums(t)[2 * unit + part / 4] = static_cast<float>(sum);
-    if (part == 0) scales(t)[unit] = most / 127.0f;
+      sum[c] = bytes[c].x + bytes[c].y + bytes[c].z + bytes[c].w;
+    }
+#pragma unroll
+    for (int i = 1; i < 4; i *= 2)
+#pragma unroll
+      for (int c = 0; c < kParts; ++c) sum[c] += __shfl_xor_sync(kAllLanes, sum[c], i);
+#pragma unroll
+    for (int c = 0; c < kParts; ++c) {
+      const int q = first + c * kMatvecThreads;
+      if (q >= k / 4) return;
+      const int unit = q / 8, part = q % 8;
+      reinterpret_cast<char4*>(row_at(t) + ((part / 4) * units + unit) * 16)[part % 4] = bytes[c];
+      if (part % 4 == 0) sums(t)[2 * unit + part / 4] = static_cast<float>(sum[c]);
+      if (part == 0) scales(t)[unit] = most[c] * (1.0f / 127.0f);
+    }
   }
 };
-
-/// rms_norm of a row in registers.
-template <int kParts>
-__device__ void normalise(RowPart<kParts>& row, const RowPart<kParts>& norm, int k, float eps) {
-  float squares = 0;
-#pragma unroll
-  for (int c = 0; c < kParts; ++c) {
-    const float4 v = row.part[c];
-    squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-  }
-  const float sum = block_sum<kMatvecThreads>(squares);
-  const float scale = 1.0f / sqrtf(sum / static_cast<float>(k) + eps);
-#pragma unroll
-  for (int c = 0; c < kParts; ++c) row.part[c] = scaled(row.part[c], scale, norm.part[c]);
-}
 
 /// Brings a block's rows of x into shared memory, normalised where asked for. `norm`: its weights,
 /// loaded already where rows fit registers.

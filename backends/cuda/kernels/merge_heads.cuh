@@ -5,8 +5,8 @@
 namespace runnel::cuda {
 namespace {
 
-/// Results of `heads` heads into s.q from the parts of `n` splits, part [kDim sums, maximum, sum] of a head
-/// and split at (head * stride + split) * (kDim + 2).
+/// Results of `heads` heads into s.q from the parts of `n` splits, part [kDim sums, maximum, sum]
+/// of a head and split at (head * stride + split) * (kDim + 2).
 template <int kDim, int kThreads>
 __device__ void merge_parts(
     Shared<kDim, kThreads>& s, const float* parts, int n, int stride, int heads) {

@@ -38,8 +38,8 @@ __device__ void do_attention(const PersistOp& op, std::byte* shared, const StepD
   const auto& a = op.as<SplitArgs>();
   const int block = static_cast<int>(blockIdx.x), y = block / a.n_splits;
   if (y >= a.attr.n_kv_heads * a.chunks) return;
-  attend(*reinterpret_cast<Shared<kDim, kAttentionThreads>*>(shared), a, step, 0,
-                    block % a.n_splits, y, op.counters + y);
+  attend(*reinterpret_cast<Shared<kDim, kAttentionThreads>*>(shared), a,
+         PageTask<kDim>(a, step, 0, block % a.n_splits, y), op.counters + y);
 }
 
 static_assert(sizeof(Shared<64, kAttentionThreads>) <= attention_shared(64));
@@ -122,9 +122,8 @@ __global__ void __launch_bounds__(kPersistThreads, 1)
 }  // namespace
 
 cudaError_t launch_persist(const PersistArgs& args, std::size_t shared, const Launch& launch) {
-  cudaError_t error =
-      cudaFuncSetAttribute(persist_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           static_cast<int>(shared));
+  cudaError_t error = cudaFuncSetAttribute(
+      persist_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
   if (error != cudaSuccess) return error;
   cudaLaunchConfig_t config{};
   config.gridDim = grid_of(launch.caps.n_sms);

@@ -1,16 +1,17 @@
 // Codes of tiles as operands of m16n8k16 products in f16. Levels are whole numbers up to 127, which
 // f16 holds: what is rounded is the other operand alone.
 //
-// A warp takes 32 keys, two tiles. Of keys a lane (g = lane / 4, c = lane % 4) holds four tokens and,
-// in each product, four channels of them; of values eight tokens and two channels in each product.
-// SOURCE: where codes lie, quant/kv_tile.h; operands, PTX ISA, "Matrix Fragments for mma.m16n8k16".
+// A warp takes 32 keys, two tiles. Of keys a lane (g = lane / 4, c = lane % 4) holds four tokens
+// and, in each product, four channels of them; of values eight tokens and two channels in each
+// product. SOURCE: where codes lie, quant/kv_tile.h; operands, PTX ISA, "Matrix Fragments for
+// mma.m16n8k16".
 #pragma once
 #include "backends/cuda/kernels/kv_rows.cuh"
 
 namespace runnel::cuda {
 
 constexpr int kKeyBatch = 2 * kTile;  // keys that a warp takes at once
-constexpr int kPart = 64;          // channels of a tile
+constexpr int kPart = 64;             // channels of a tile
 
 /// First of the eight keys of a batch whose scores and values a lane has.
 __device__ inline int own_key(int c) {
@@ -88,18 +89,27 @@ __device__ NibbleLevels levels_of_fields(std::uint32_t word, std::uint32_t third
   return {{permute(kTable[0], kTable[1], selector), permute(kTable[0], kTable[1], selector >> 16)}};
 }
 
+/// The first of the four channels that a lane has in product m of keys.
+struct KeyChannels {
+  int second, odd, lane;
+  __device__ constexpr int operator()(int m, int c) const {
+    return m / 2 * second + m % 2 * odd + c * lane;
+  }
+};
+
 /// Codes of 64 channels of a batch:
-///   channel(m, c)      first of the four channels that a lane has in product m of keys
+///   kChannels          the channels that a lane has in products of keys
 ///   key_at(i, c)       where word i of a lane's first token lies; its next tokens' follow
 ///   keys(w, c, b)      w: one token's words; b[m]: operand of product m
 ///   value_at(i, c)     where word i of channel 0 lies; channels 16 j + d are d words behind
-///   values(w, c, b)    w: one channel's words of each 16; b[j][n]: operand of 16 channels j and the
+///   values(w, c, b)    w: one channel's words of each 16; b[j][n]: operand of 16 channels j and
+///   the
 ///                      lane's tokens 4 n to 4 n + 3
 template <quant::KvFormat format>
 struct Codes {  // kt2 and kt3
   static constexpr bool kThird = format == quant::KvFormat::kt3;
   static constexpr int kKeyWords = kThird ? 2 : 1, kValueWords = kThird ? 6 : 4;
-  __device__ static int channel(int m, int c) { return 16 * c + 4 * m; }
+  static constexpr KeyChannels kChannels{8, 4, 16};
   __device__ static int key_at(int i, int c) { return i == 0 ? 64 * c : 256 + 64 * (c / 2); }
   __device__ static int value_at(int i, int) { return i < 4 ? 64 * i : 256 + 64 * (i - 4); }
   __device__ static void keys(const std::uint32_t (&w)[kKeyWords],
@@ -129,7 +139,7 @@ struct Codes {  // kt2 and kt3
 template <>
 struct Codes<quant::KvFormat::kt4> {
   static constexpr int kKeyWords = 2, kValueWords = 4;
-  __device__ static int channel(int m, int c) { return 32 * (m / 2) + 8 * c + 4 * (m % 2); }
+  static constexpr KeyChannels kChannels{32, 4, 8};
   __device__ static int key_at(int i, int c) { return 64 * (4 * i + c); }
   __device__ static int value_at(int i, int c) { return 64 * (2 * i + c / 2); }
   __device__ static void keys(const std::uint32_t (&w)[2], int, std::uint32_t (&b)[4][2]) {
@@ -153,7 +163,7 @@ struct Codes<quant::KvFormat::kt4> {
 template <>
 struct Codes<quant::KvFormat::kt8> {
   static constexpr int kKeyWords = 4, kValueWords = 8;
-  __device__ static int channel(int m, int c) { return 16 * m + 4 * c; }
+  static constexpr KeyChannels kChannels{32, 16, 4};
   __device__ static int key_at(int i, int c) { return 64 * (4 * i + c); }
   __device__ static int value_at(int i, int c) { return 64 * (4 * (i / 2) + 2 * (c / 2) + i % 2); }
   __device__ static void put(std::uint32_t word, std::uint32_t (&b)[2]) {
@@ -177,6 +187,12 @@ __device__ void with_codes(quant::KvFormat format, Body body) {
   if (format == quant::KvFormat::kt4) return body(Codes<quant::KvFormat::kt4>{});
   if (format == quant::KvFormat::kt3) return body(Codes<quant::KvFormat::kt3>{});
   body(Codes<quant::KvFormat::kt2>{});
+}
+
+__device__ inline KeyChannels channels_of(quant::KvFormat format) {
+  KeyChannels channels{};
+  with_codes(format, [&](auto codes) { channels = codes.kChannels; });
+  return channels;
 }
 
 }  // namespace runnel::cuda
