@@ -82,6 +82,33 @@ struct Held {
   }
 };
 
+/// Half a unit, as in dot_halves().
+template <>
+struct Held<Q8_0> {
+  static constexpr int kValues = kUnit / 2, kCodes = 16, kScales = 512, kBytes = kScales + 128;
+  struct XPart {
+    uint4 bytes;
+    float scale;
+  };
+  static __device__ void copy(const Cells& to,
+                              const Planes& from,
+                              int unit,
+                              const Share& share,
+                              int left) {
+    if (share.sub >= left) return;
+    copy_few<16>(to.codes, from.at[0] + std::int64_t{unit} * 16);
+    copy_few<4>(to.words + kScales, from.at[2] + std::int64_t{unit / 4} * 4);
+  }
+  static __device__ XPart load_x(const ByteX<1>& x, int u) {
+    return {x.half(0, u / 2, u % 2), x.scales(0)[u / 2]};
+  }
+  static __device__ void add(const Cells& at, int unit, const XPart& x, float& sum) {
+    const auto* scales = reinterpret_cast<const __half*>(at.words + kScales);
+    add_half(*reinterpret_cast<const uint4*>(at.codes), __half2float(scales[unit / 2 % 2]), x.bytes,
+             x.scale, sum);
+  }
+};
+
 template <class T>
 struct HeldPlain {
   static constexpr int kValues = 8, kBytes = 512, kCodes = 16;

@@ -70,7 +70,7 @@ struct PlainBf16 {
 /// they come faster from there: not the largest of the packed ones, measured on an H200 with q8_0.
 constexpr bool holds(quant::DType type) {
   if (type == quant::DType::f16 || type == quant::DType::bf16) return true;
-  return multiplies_bytes(type) && packed_info(type).codes <= 16;
+  return multiplies_bytes(type) && packed_info(type).codes <= 32;
 }
 
 /// The kernels of one format: instantiated in a file each, because compiling takes long.

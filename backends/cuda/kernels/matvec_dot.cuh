@@ -94,6 +94,43 @@ __device__ void dot_packed(const Planes& planes,
   }
 }
 
+/// sum += half a unit of q8_0 times one of x.
+__device__ inline void add_half(
+    const uint4& codes, float scale, const uint4& x, float x_scale, float& sum) {
+  const int w[4] = {static_cast<int>(codes.x), static_cast<int>(codes.y),
+                    static_cast<int>(codes.z), static_cast<int>(codes.w)};
+  sum = fmaf(__fmul_rn(x_scale, scale), static_cast<float>(products(w, x)), sum);
+}
+
+/// q8_0: lanes take halves of units, 16 bytes of weights each.
+template <int kTokens>
+__device__ void dot_halves(const Planes& planes,
+                           std::int64_t row,
+                           const ByteX<kTokens>& x,
+                           int sub,
+                           int lanes,
+                           float (&sum)[kTokens]) {
+  constexpr int kBatch = 4;
+  const int halves = 2 * x.units;
+  const std::int64_t first = row * halves;
+  for (int u = sub; u < halves; u += kBatch * lanes) {
+    uint4 codes[kBatch];
+    __half scale[kBatch];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b)
+      if (const int at = u + b * lanes; at < halves) {
+        codes[b] = planes.load<uint4>(0, first + at);
+        scale[b] = planes.load<__half>(2, (first + at) / 2);
+      }
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b)
+      if (const int at = u + b * lanes; at < halves)
+        for (int t = 0; t < kTokens; ++t)
+          add_half(codes[b], __half2float(scale[b]), x.half(t, at / 2, at % 2), x.scales(t)[at / 2],
+                   sum[t]);
+  }
+}
+
 /// What a kernel is made for: the form of x, and the dot product.
 
 template <class Format>
@@ -109,6 +146,22 @@ struct Weights {
                              int lanes,
                              float (&sum)[kTokens]) {
     dot_packed<Format>(planes, row, x, sub, lanes, sum);
+  }
+};
+
+template <>
+struct Weights<Q8_0> {
+  template <int kTokens>
+  using X = ByteX<kTokens>;
+  template <int kTokens>
+  static __device__ void dot(const Planes& planes,
+                             std::int64_t row,
+                             int,
+                             const ByteX<kTokens>& x,
+                             int sub,
+                             int lanes,
+                             float (&sum)[kTokens]) {
+    dot_halves(planes, row, x, sub, lanes, sum);
   }
 };
 

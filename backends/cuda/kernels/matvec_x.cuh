@@ -56,25 +56,30 @@ template <int kTokens>
 struct ByteX {
   /// A unit's values no larger than this are zeros.
   static constexpr float kLeastValue = 1e-30f;
+  /// Bytes between first and last halves: lanes that read both halves of units touch all banks.
+  static constexpr int kApart = 64;
   std::byte* base;
   int units;
 
   __device__ ByteX(std::byte* shared, int k) : base(shared), units(k / kUnit) {}
   /// Bytes of a row, a multiple of 16.
   __host__ __device__ static constexpr int row_bytes(int units) {
-    return (units * (kUnit + 12) + 15) / 16 * 16;
+    return (units * (kUnit + 12) + kApart + 15) / 16 * 16;
   }
   static constexpr std::size_t bytes(int k) { return std::size_t(kTokens) * row_bytes(k / kUnit); }
   __device__ std::byte* row_at(int t) const { return base + t * row_bytes(units); }
+  __device__ int half_place(int unit, int h) const {
+    return (h * units + unit) * 16 + h * kApart;
+  }
   __device__ uint4 half(int t, int unit, int h) const {
-    return *reinterpret_cast<const uint4*>(row_at(t) + (h * units + unit) * 16);
+    return *reinterpret_cast<const uint4*>(row_at(t) + half_place(unit, h));
   }
   __device__ XUnit unit(int t, int u) const {
     return {half(t, u, 0), half(t, u, 1), reinterpret_cast<const float2*>(sums(t))[u],
             scales(t)[u]};
   }
   __device__ float* sums(int t) const {
-    return reinterpret_cast<float*>(row_at(t) + units * kUnit);
+    return reinterpret_cast<float*>(row_at(t) + units * kUnit + kApart);
   }
   __device__ float* scales(int t) const { return sums(t) + 2 * units; }
 
@@ -135,7 +140,7 @@ struct ByteX {
       const int q = first + c * kMatvecThreads;
       if (q >= k / 4) return;
       const int unit = q / 8, part = q % 8;
-      reinterpret_cast<char4*>(row_at(t) + ((part / 4) * units + unit) * 16)[part % 4] = bytes[c];
+      reinterpret_cast<char4*>(row_at(t) + half_place(unit, part / 4))[part % 4] = bytes[c];
       if (part % 4 == 0) sums(t)[2 * unit + part / 4] = static_cast<float>(sum[c]);
       if (part == 0) scales(t)[unit] = most[c] * (1.0f / 127.0f);
     }
