@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kMatvecThreads, 2)
   wait_previous();
   tail.load();
   typename Ring::X x(base + Ring::kBytes, a.k);
-  load_x<typename Ring::X, 1>(x, a, norm, 0, 1);
+  const RowScales<1> scale = load_x<typename Ring::X, 1>(x, a, norm, 0, 1);
 
   int at = 0;
   for (int set = first; set < n_sets; set += stride) {
@@ -99,6 +99,8 @@ __global__ void __launch_bounds__(kMatvecThreads, 2)
     }
     __syncwarp();
     reduce(sums, a.lanes);
+#pragma unroll
+    for (float& sum : sums) sum *= scale.of[0];
     tail.finish(a, sums);
     if (set + stride < n_sets) {
       tail.begin(a, share, set + stride, step);
@@ -130,9 +132,9 @@ template <class Format>
 bool is_held(const MatvecArgs& args, const Launch& launch) {
   return holds(args.type) && launch.caps.sm >= 80 && args.expert_ids == nullptr &&
          fits_registers(args.k) && args.k % Held<Format>::kValues == 0 &&
-         launch.caps.shared_bytes >= 1024 + std::max({kMostHeld<Format, Combine::rows>,
-                                                      kMostHeld<Format, Combine::swiglu>,
-                                                      kMostHeld<Format, Combine::conv>});
+         launch.caps.shared_bytes >=
+             1024 + std::max({kMostHeld<Format, Combine::rows>, kMostHeld<Format, Combine::swiglu>,
+                              kMostHeld<Format, Combine::conv>});
 }
 
 template <class Format>

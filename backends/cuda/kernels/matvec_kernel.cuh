@@ -10,6 +10,7 @@ namespace {
 template <class Format, int kTokens, Combine combine>
 __device__ void compute(const MatvecArgs& a,
                         const typename Weights<Format>::template X<kTokens>& x,
+                        const RowScales<kTokens>& scale,
                         int result,
                         int first_row,
                         int n_rows,
@@ -47,10 +48,10 @@ __device__ void compute(const MatvecArgs& a,
 #pragma unroll
   for (int t = 0; t < kTokens; ++t) {
     if (first_row + t >= n_rows) break;
-    float value = first[t];
-    if constexpr (combine == Combine::swiglu) value = silu(value) * second[t];
+    float value = first[t] * scale.of[t];
+    if constexpr (combine == Combine::swiglu) value = silu(value) * (second[t] * scale.of[t]);
     if constexpr (combine == Combine::conv)
-      value = taps.convolve(a.conv.taps, value, second[t], third[t]);
+      value = taps.convolve(a.conv.taps, value, second[t] * scale.of[t], third[t] * scale.of[t]);
     m.out[std::int64_t{first_row + t} * stride + place.row] = added[t] + (value + bias);
   }
 }
@@ -70,7 +71,8 @@ __device__ void prefetch_weights(const MatvecArgs& a, int result) {
     const std::int64_t bytes = m.code_bytes * units;
     prefetch(m.planes.at[0] + row * bytes, min(per_warp * bytes, std::int64_t{kMost / n_parts}));
     const std::int64_t scales = m.scale_bytes * units;
-    if (scales > 0) prefetch(m.planes.at[2] + row * scales, min(per_warp * scales, std::int64_t{kMost}));
+    if (scales > 0)
+      prefetch(m.planes.at[2] + row * scales, min(per_warp * scales, std::int64_t{kMost}));
   }
 }
 
@@ -97,12 +99,12 @@ __global__ void __launch_bounds__(kMatvecThreads, 2)
   }
   using X = typename Weights<Format>::template X<kTokens>;
   X x(reinterpret_cast<std::byte*>(shared), a.k);
-  load_x<X, kTokens>(x, a, norm, first_row, n_rows);
+  const RowScales<kTokens> scale = load_x<X, kTokens>(x, a, norm, first_row, n_rows);
   const int per_warp = 32 / a.lanes, lane = threadIdx.x % 32;
   const int n_warps = static_cast<int>(gridDim.x) * kWarps;
   for (int w = static_cast<int>(blockIdx.x) * kWarps + threadIdx.x / 32; w * per_warp < a.n_results;
        w += n_warps)
-    compute<Format, kTokens, combine>(a, x, w * per_warp + lane / a.lanes, first_row, n_rows,
+    compute<Format, kTokens, combine>(a, x, scale, w * per_warp + lane / a.lanes, first_row, n_rows,
                                       expert, step);
 }
 

@@ -51,7 +51,10 @@ __device__ void add_raw(const uint4& raw, const FloatX<kTokens>& x, int u, float
 
 /// 16 bytes of w with as many values of x, in the same order.
 template <class T>
-__device__ void add_raw_held(const uint4& raw, const float4& first, const float4& last, float& sum) {
+__device__ void add_raw_held(const uint4& raw,
+                             const float4& first,
+                             const float4& last,
+                             float& sum) {
   const float2 a = two(raw.x, T{}), b = two(raw.y, T{}), c = two(raw.z, T{}), d = two(raw.w, T{});
   sum = fmaf(a.x, first.x, sum);
   sum = fmaf(a.y, first.y, sum);

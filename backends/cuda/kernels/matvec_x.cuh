@@ -34,10 +34,10 @@ struct FloatX {
     }
   }
   /// Rows of any length.
-  __device__ void store(int t, int k, const float* x, const float* norm, float scale) {
+  __device__ void store(int t, int k, const float* x, const float* gains) {
     for (int i = threadIdx.x; i < stride; i += kMatvecThreads) {
       float value = i < k ? x[i] : 0.0f;
-      if (norm != nullptr && i < k) value = value * scale * norm[i];
+      if (gains != nullptr && i < k) value *= gains[i];
       values[t * stride + place(i)] = value;
     }
   }
@@ -68,9 +68,7 @@ struct ByteX {
   }
   static constexpr std::size_t bytes(int k) { return std::size_t(kTokens) * row_bytes(k / kUnit); }
   __device__ std::byte* row_at(int t) const { return base + t * row_bytes(units); }
-  __device__ int half_place(int unit, int h) const {
-    return (h * units + unit) * 16 + h * kApart;
-  }
+  __device__ int half_place(int unit, int h) const { return (h * units + unit) * 16 + h * kApart; }
   __device__ uint4 half(int t, int unit, int h) const {
     return *reinterpret_cast<const uint4*>(row_at(t) + half_place(unit, h));
   }
@@ -95,12 +93,12 @@ struct ByteX {
     }
   }
   /// Rows of any length.
-  __device__ void store(int t, int k, const float* x, const float* norm, float scale) {
+  __device__ void store(int t, int k, const float* x, const float* gains) {
     for (int first = 0; first < k / 4; first += kMatvecThreads) {
       const int q = first + threadIdx.x;
       float4 v = q < k / 4 ? reinterpret_cast<const float4*>(x)[q] : float4{};
-      if (norm != nullptr && q < k / 4)
-        v = scaled(v, scale, reinterpret_cast<const float4*>(norm)[q]);
+      if (gains != nullptr && q < k / 4)
+        v = RowPart<1>::product(v, reinterpret_cast<const float4*>(gains)[q]);
       store_fours(t, k, q, RowPart<1>{{v}});
     }
   }
@@ -109,8 +107,8 @@ struct ByteX {
   template <int kParts>
   __device__ void store_fours(int t, int k, int first, const RowPart<kParts>& row) {
     float most[kParts];
+    std::uint32_t bytes[kParts];
     int sum[kParts];
-    char4 bytes[kParts];
 #pragma unroll
     for (int c = 0; c < kParts; ++c) {
       const float4& v = row.part[c];
@@ -123,13 +121,9 @@ struct ByteX {
         most[c] = fmaxf(most[c], __shfl_xor_sync(kAllLanes, most[c], i));
 #pragma unroll
     for (int c = 0; c < kParts; ++c) {
-      const float4& v = row.part[c];
       const float inverse = most[c] > kLeastValue ? __fdividef(127.0f, most[c]) : 0.0f;
-      bytes[c] = {static_cast<signed char>(__float2int_rn(v.x * inverse)),
-                  static_cast<signed char>(__float2int_rn(v.y * inverse)),
-                  static_cast<signed char>(__float2int_rn(v.z * inverse)),
-                  static_cast<signed char>(__float2int_rn(v.w * inverse))};
-      sum[c] = bytes[c].x + bytes[c].y + bytes[c].z + bytes[c].w;
+      bytes[c] = four_bytes(row.part[c], inverse);
+      sum[c] = __dp4a(static_cast<int>(bytes[c]), 0x01010101, 0);
     }
 #pragma unroll
     for (int i = 1; i < 4; i *= 2)
@@ -140,37 +134,62 @@ struct ByteX {
       const int q = first + c * kMatvecThreads;
       if (q >= k / 4) return;
       const int unit = q / 8, part = q % 8;
-      reinterpret_cast<char4*>(row_at(t) + half_place(unit, part / 4))[part % 4] = bytes[c];
+      reinterpret_cast<std::uint32_t*>(row_at(t) + half_place(unit, part / 4))[part % 4] = bytes[c];
       if (part % 4 == 0) sums(t)[2 * unit + part / 4] = static_cast<float>(sum[c]);
       if (part == 0) scales(t)[unit] = most[c] * (1.0f / 127.0f);
     }
   }
+  /// Whole numbers of at most 127 as bytes: the sum with 1.5 * 2^23 has them in its lowest bits.
+  static __device__ std::uint32_t four_bytes(const float4& v, float inverse) {
+    const auto byte = [&](float x) { return __float_as_uint(fmaf(x, inverse, 12582912.0f)); };
+    return __byte_perm(__byte_perm(byte(v.x), byte(v.y), 0x0040),
+                       __byte_perm(byte(v.z), byte(v.w), 0x0040), 0x5410);
+  }
 };
 
-/// Brings a block's rows of x into shared memory, normalised where asked for. `norm`: its weights,
-/// loaded already where rows fit registers.
+/// What rms_norm multiplies each row of x by, but for its gains.
+template <int kTokens>
+struct RowScales {
+  float of[kTokens];
+};
+
+/// Brings a block's rows of x into shared memory, times `gains` where they are normalised: the rest
+/// of the norm is for the sums, so that nothing waits for it. `gains`: loaded already where rows
+/// fit registers.
 template <class X, int kTokens, int kParts>
-__device__ void load_x(
-    X& to, const MatvecArgs& a, const RowPart<kParts>& norm, int first_row, int n_rows) {
+__device__ RowScales<kTokens> load_x(
+    X& to, const MatvecArgs& a, const RowPart<kParts>& gains, int first_row, int n_rows) {
+  __shared__ float4 squares[kTokens][kMatvecThreads / 128];  // of each warp
+  const bool norm = a.norm != nullptr, short_rows = fits_registers(a.k);
   for (int t = 0; t < kTokens && first_row + t < n_rows; ++t) {
     const int row = a.expert_ids != nullptr ? (first_row + t) / a.rows_per_x : first_row + t;
     const float* x = a.x + std::int64_t{row} * a.k;
-    if (fits_registers(a.k)) {
+    float sum = 0;
+    if (short_rows) {
       RowPart<kParts> part;
       part.load(x, a.k);
-      if (a.norm != nullptr) normalise(part, norm, a.k, a.eps);
+      if (norm) {
+        sum = part.squares();
+        part.multiply(gains);
+      }
       to.store(t, a.k, part);
-      continue;
+    } else {
+      for (int i = threadIdx.x; norm && i < a.k; i += kMatvecThreads) sum += x[i] * x[i];
+      sum = warp_sum(sum);
+      to.store(t, a.k, x, a.norm);
     }
-    float scale = 1.0f;
-    if (a.norm != nullptr) {
-      float squares = 0;
-      for (int i = threadIdx.x; i < a.k; i += kMatvecThreads) squares += x[i] * x[i];
-      scale = 1.0f / sqrtf(block_sum<kMatvecThreads>(squares) / static_cast<float>(a.k) + a.eps);
-    }
-    to.store(t, a.k, x, a.norm, scale);
+    if (threadIdx.x % 32 == 0) reinterpret_cast<float*>(squares[t])[threadIdx.x / 32] = sum;
   }
   __syncthreads();
+  RowScales<kTokens> scales;
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    float sum = 0;
+#pragma unroll
+    for (const float4& v : squares[t]) sum += (v.x + v.y) + (v.z + v.w);
+    scales.of[t] = norm ? rsqrtf(sum * (1.0f / static_cast<float>(a.k)) + a.eps) : 1.0f;
+  }
+  return scales;
 }
 
 }  // namespace runnel::cuda

@@ -34,6 +34,7 @@ __device__ void do_task(Ring& ring,
                         const MatvecArgs& a,
                         const Feed& f,
                         const FloatX<1>& x,
+                        const RowScales<1>& scale,
                         int task,
                         const StepData* step) {
   const int lane = threadIdx.x % 32, result = task * (32 / f.lanes) + lane / f.lanes;
@@ -47,7 +48,7 @@ __device__ void do_task(Ring& ring,
   const float bias = writes && m.bias != nullptr ? m.bias[place.row] : 0.0f;
   float sums[3] = {};
   for (int part = 0; part < f.parts; ++part) {
-    const float sum = reduced(row_part<T>(ring, x, f), f.lanes);
+    const float sum = reduced(row_part<T>(ring, x, f), f.lanes) * scale.of[0];
     if (part == 0) sums[0] = sum;
     if (part == 1) sums[1] = sum;
     if (part == 2) sums[2] = sum;
@@ -67,10 +68,10 @@ __device__ void do_product(Ring& ring,
                            std::byte* shared,
                            const StepData* step) {
   FloatX<1> x(shared, a.k);
-  load_x<FloatX<1>, 1>(x, a, norm, 0, 1);
+  const RowScales<1> scale = load_x<FloatX<1>, 1>(x, a, norm, 0, 1);
   const auto all_tasks = [&]<class T>() {
     for (int task = ring.first_task(); task < f.n_tasks; task += ring.n_warps())
-      do_task<T>(ring, a, f, x, task, step);
+      do_task<T>(ring, a, f, x, scale, task, step);
   };
   if (a.type == quant::DType::f16) return all_tasks.template operator()<__half>();
   all_tasks.template operator()<__nv_bfloat16>();

@@ -21,29 +21,24 @@ struct RowPart {
       part[c] = q < k / 4 ? reinterpret_cast<const float4*>(x)[q] : float4{};
     }
   }
+  /// Sum of squares of the warp's values.
+  __device__ float squares() const {
+    float sum = 0;
+#pragma unroll
+    for (const float4& v : part) sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+    return warp_sum(sum);
+  }
+  __device__ void multiply(const RowPart& gains) {
+#pragma unroll
+    for (int c = 0; c < kParts; ++c) part[c] = product(part[c], gains.part[c]);
+  }
+  static __device__ float4 product(const float4& a, const float4& b) {
+    return {a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w};
+  }
 };
-
-__device__ inline float4 scaled(const float4& v, float scale, const float4& n) {
-  return {v.x * scale * n.x, v.y * scale * n.y, v.z * scale * n.z, v.w * scale * n.w};
-}
 
 __host__ __device__ inline bool fits_registers(int k) {
   return k % 4 == 0 && k <= kRegisterRow;
-}
-
-/// rms_norm of a row in registers.
-template <int kParts>
-__device__ void normalise(RowPart<kParts>& row, const RowPart<kParts>& norm, int k, float eps) {
-  float squares = 0;
-#pragma unroll
-  for (int c = 0; c < kParts; ++c) {
-    const float4 v = row.part[c];
-    squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-  }
-  const float sum = block_sum<kMatvecThreads>(squares);
-  const float scale = rsqrtf(sum * (1.0f / static_cast<float>(k)) + eps);
-#pragma unroll
-  for (int c = 0; c < kParts; ++c) row.part[c] = scaled(row.part[c], scale, norm.part[c]);
 }
 
 }  // namespace runnel::cuda
